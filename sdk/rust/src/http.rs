@@ -1,0 +1,283 @@
+//! Requests on their way, and what comes back.
+
+use serde::de::DeserializeOwned;
+
+use crate::bindings::ingest::connector::http as wit;
+use crate::link::{self, Link};
+use crate::response::{ResponseView, read_json};
+use crate::{Error, Method, Request, Result, url};
+
+/// A received response. Its body stays in the host; ask for the values you need.
+#[derive(Debug)]
+pub struct Response {
+    raw: wit::Response,
+    url: String,
+}
+
+impl Response {
+    /// Returns the status.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.raw.status()
+    }
+
+    /// Returns the first value of a header, looked up without regard to case.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<String> {
+        self.raw.header(name)
+    }
+
+    /// Returns all header fields in order.
+    #[must_use]
+    pub fn headers(&self) -> Vec<(String, String)> {
+        self.raw.headers()
+    }
+
+    /// Copies the whole decoded body. Prefer [`json`](Response::json) and
+    /// [`Page::select`](crate::Page::select), which leave it in the host.
+    #[must_use]
+    pub fn body(&self) -> Vec<u8> {
+        self.raw.body()
+    }
+
+    /// Reads the value at an RFC 6901 pointer; nothing there reads as `null`, so ask for an
+    /// `Option` where that is fine.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where the body is not JSON, or the value is missing or of another type.
+    pub fn json<T: DeserializeOwned>(&self, pointer: &str) -> Result<T> {
+        read_json(self, pointer)
+    }
+
+    /// Returns the JSON text at a pointer; none where the pointer leads nowhere.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where the body is not JSON or the pointer is malformed.
+    pub fn json_text(&self, pointer: &str) -> Result<Option<String>> {
+        self.raw.json(pointer).map_err(|e| self.json_error(e))
+    }
+
+    /// Returns how many elements the array (or members the object) at a pointer has; none where
+    /// there is neither.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where the body is not JSON or the pointer is malformed.
+    pub fn len(&self, pointer: &str) -> Result<Option<u64>> {
+        self.raw.len(pointer).map_err(|e| self.json_error(e))
+    }
+
+    /// Returns the target of the first `Link` header field with a relation (RFC 8288), as an
+    /// absolute URL.
+    #[must_use]
+    pub fn link(&self, rel: &str) -> Option<String> {
+        self.links().into_iter().find(|l| l.has_rel(rel)).map(|l| url::resolve(&self.url, &l.target))
+    }
+
+    /// Returns every link of the `Link` header fields that speaks of this resource.
+    #[must_use]
+    pub fn links(&self) -> Vec<Link> {
+        link::from_headers(&self.headers())
+    }
+
+    pub(crate) fn into_raw(self) -> wit::Response {
+        self.raw
+    }
+
+    fn json_error(&self, error: wit::JsonError) -> Error {
+        match error {
+            wit::JsonError::Syntax(reason) => Error::data(format!("body of {} is not JSON: {reason}", self.url)),
+            wit::JsonError::Pointer(reason) => Error::data(format!("malformed JSON pointer: {reason}")),
+        }
+    }
+}
+
+impl ResponseView for Response {
+    fn status(&self) -> u16 {
+        Response::status(self)
+    }
+
+    fn header(&self, name: &str) -> Option<String> {
+        Response::header(self, name)
+    }
+
+    fn headers(&self) -> Vec<(String, String)> {
+        Response::headers(self)
+    }
+
+    fn json_text(&self, pointer: &str) -> Result<Option<String>> {
+        Response::json_text(self, pointer)
+    }
+
+    fn len(&self, pointer: &str) -> Result<Option<u64>> {
+        Response::len(self, pointer)
+    }
+}
+
+/// A request under way; start several to have them in flight together.
+#[derive(Debug)]
+pub struct Pending {
+    raw: wit::Pending,
+    url: String,
+}
+
+impl Pending {
+    /// Waits for the response.
+    ///
+    /// # Errors
+    /// As [`Request::send`].
+    pub fn wait(self) -> Result<Response, HttpError> {
+        Ok(Response { raw: self.raw.wait().map_err(|e| HttpError::of(e, &self.url))?, url: self.url })
+    }
+}
+
+impl Request {
+    /// Sends the request and waits; retries, credentials and rate limits are the host's work.
+    ///
+    /// # Errors
+    /// [`HttpError`], which `?` turns into the fitting [`enum@Error`].
+    pub fn send(&self) -> Result<Response, HttpError> {
+        let raw = wit::send(&self.to_wit()).map_err(|e| HttpError::of(e, &self.url))?;
+        Ok(Response { raw, url: self.url.clone() })
+    }
+
+    /// Sends the request without waiting.
+    #[must_use]
+    pub fn start(&self) -> Pending {
+        Pending { raw: wit::start(&self.to_wit()), url: self.url.clone() }
+    }
+
+    fn to_wit(&self) -> wit::Request {
+        wit::Request {
+            method: match self.method {
+                Method::Get => wit::Method::Get,
+                Method::Head => wit::Method::Head,
+                Method::Post => wit::Method::Post,
+                Method::Put => wit::Method::Put,
+                Method::Patch => wit::Method::Patch,
+                Method::Delete => wit::Method::Delete,
+            },
+            url: self.url.clone(),
+            query: self.query.clone(),
+            headers: self.headers.clone(),
+            body: self.body.clone(),
+            accept: self.accept.clone(),
+        }
+    }
+}
+
+/// Why there is no response, after every retry.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HttpError {
+    /// The policy of this run forbids the request.
+    #[error("{url} is not allowed: {rule}")]
+    Denied {
+        /// The URL that was asked for.
+        url: String,
+        /// The rule, in words.
+        rule: String,
+    },
+    /// No response came.
+    #[error("{url} cannot be reached: {reason}")]
+    Unreachable {
+        /// The URL that was asked for.
+        url: String,
+        /// What happened.
+        reason: String,
+    },
+    /// A final status that the request does not accept.
+    #[error("{url} answered {status} after {attempts} attempt(s): {excerpt}")]
+    Status {
+        /// The URL that was asked for.
+        url: String,
+        /// The status.
+        status: u16,
+        /// Times the request was sent.
+        attempts: u32,
+        /// Start of the body, secrets redacted.
+        excerpt: String,
+    },
+    /// The response is larger than the limit.
+    #[error("response of {url} is larger than the limit of {limit_bytes} bytes")]
+    TooLarge {
+        /// The URL that was asked for.
+        url: String,
+        /// The limit.
+        limit_bytes: u64,
+    },
+    /// The request itself is malformed.
+    #[error("malformed request to {url}: {reason}")]
+    Invalid {
+        /// The URL that was asked for.
+        url: String,
+        /// What is malformed.
+        reason: String,
+    },
+}
+
+impl HttpError {
+    /// Returns the status, where the server answered with one.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Status { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
+    fn of(error: wit::Error, url: &str) -> Self {
+        // The path is enough to find the request; a query may hold what nobody should read.
+        let url = url.split(['?', '#']).next().unwrap_or(url).to_owned();
+        match error {
+            wit::Error::Denied(rule) => Self::Denied { url, rule },
+            wit::Error::Unreachable(reason) => Self::Unreachable { url, reason },
+            wit::Error::Status(wit::StatusError { status, attempts, excerpt }) => {
+                Self::Status { url, status, attempts, excerpt }
+            }
+            wit::Error::TooLarge(limit_bytes) => Self::TooLarge { url, limit_bytes },
+            wit::Error::Invalid(reason) => Self::Invalid { url, reason },
+        }
+    }
+}
+
+impl From<HttpError> for Error {
+    /// 401 and 403 are the credentials; 408, 425, 429, 5xx and no answer at all are worth another
+    /// try; everything else is final.
+    fn from(error: HttpError) -> Self {
+        match error {
+            HttpError::Status { status: 401 | 403, .. } => Error::auth(error),
+            HttpError::Status { status: 408 | 425 | 429 | 500..=599, .. } => Error::transient(error),
+            HttpError::Unreachable { .. } => Error::transient(error),
+            _ => Error::http(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(status: u16) -> Error {
+        let raw = wit::StatusError { status, attempts: 2, excerpt: "no".into() };
+        HttpError::of(wit::Error::Status(raw), "https://a/b?token=x").into()
+    }
+
+    #[test]
+    fn a_status_becomes_the_error_that_says_what_to_do() {
+        let text = |s| format!("https://a/b answered {s} after 2 attempt(s): no");
+        assert_eq!(status(401), Error::Auth(text(401)));
+        assert_eq!(status(403), Error::Auth(text(403)));
+        assert_eq!(status(404), Error::Http(text(404)));
+        assert_eq!(status(429), Error::Transient(text(429)));
+        assert_eq!(status(503), Error::Transient(text(503)));
+    }
+
+    #[test]
+    fn an_unreachable_host_is_worth_another_try_and_a_denied_one_is_not() {
+        let of = |e| Error::from(HttpError::of(e, "https://a/"));
+        assert_eq!(
+            of(wit::Error::Unreachable("timeout".into())),
+            Error::transient("https://a/ cannot be reached: timeout")
+        );
+        assert_eq!(of(wit::Error::Denied("private".into())), Error::http("https://a/ is not allowed: private"));
+    }
+}

@@ -1,0 +1,272 @@
+//! Offset and limit.
+
+use serde::{Deserialize, Serialize};
+
+use super::{PageError, Paginator, Place, Received, Step, restore, save};
+use crate::Request;
+
+/// Reads by the number of records so far: `?offset=200&limit=100`.
+///
+/// The end is the first empty page, with or without a total: a total may be wrong, and a short page
+/// is what a server under load sends. The next offset goes by the records that came, so that pages
+/// shorter than asked for lose nothing. With a known total the following pages are requested ahead,
+/// the empty one too, so that looking for the end costs a request but no time; say
+/// [`trust_total`](Offset::trust_total) to save the request.
+///
+/// ```
+/// use connector_sdk::{Request, pages::{Offset, Paginator}};
+///
+/// let users = Offset::new("offset", "limit", 100);
+/// let request = users.request(&Request::get("https://api.example.com/users"))?;
+/// assert_eq!(request.full_url(), "https://api.example.com/users?offset=0&limit=100");
+/// # Ok::<(), connector_sdk::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Offset {
+    offset: Place,
+    limit: Place,
+    size: u64,
+    first: u64,
+    by_limit: bool,
+    trust_total: bool,
+    end_statuses: Vec<u16>,
+    state: State,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct State {
+    offset: u64,
+    /// The largest page so far: what the server gives at most, whatever it is asked for.
+    largest: u64,
+    total: Option<u64>,
+}
+
+impl Offset {
+    /// Names the two parameters (a query parameter, or a pointer into the body: see [`Place`]) and the size of a
+    /// page. The largest that the API allows is the fastest.
+    pub fn new(offset: impl Into<Place>, limit: impl Into<Place>, size: u64) -> Self {
+        Self {
+            offset: offset.into(),
+            limit: limit.into(),
+            size: size.max(1),
+            first: 0,
+            by_limit: false,
+            trust_total: false,
+            end_statuses: Vec::new(),
+            state: State::default(),
+        }
+    }
+
+    /// Starts at an offset other than 0.
+    #[must_use]
+    pub fn first(mut self, offset: u64) -> Self {
+        self.first = offset;
+        self.state.offset = offset;
+        self
+    }
+
+    /// Steps by the page size whatever came, for an API that takes a page of the list first and then
+    /// leaves out what the caller may not see. With any other API this loses records.
+    #[must_use]
+    pub fn step_by_limit(mut self) -> Self {
+        self.by_limit = true;
+        self
+    }
+
+    /// Ends as soon as the total is reached. A total that grows on the way is followed.
+    #[must_use]
+    pub fn trust_total(mut self) -> Self {
+        self.trust_total = true;
+        self
+    }
+
+    /// Takes a status as the end, for an API that answers 404 beyond its last record.
+    #[must_use]
+    pub fn end_status(mut self, status: u16) -> Self {
+        self.end_statuses.push(status);
+        self
+    }
+
+    fn at(&self, base: &Request, offset: u64) -> Result<Request, PageError> {
+        let request = self.offset.put(base.clone(), offset.into())?;
+        self.limit.put(request, self.size.into())
+    }
+
+    fn end_by_total(&self) -> Option<u64> {
+        self.state.total.map(|total| self.first.saturating_add(total))
+    }
+}
+
+impl Paginator for Offset {
+    fn request(&self, base: &Request) -> Result<Request, PageError> {
+        self.at(base, self.state.offset)
+    }
+
+    fn ahead(&self, base: &Request, distance: u64) -> Option<Request> {
+        let step = if self.by_limit || self.state.largest == 0 { self.size } else { self.state.largest };
+        let offset = self.state.offset.checked_add(step.checked_mul(distance)?)?;
+        // The empty page that proves the end starts within one step behind the total.
+        let last = if self.trust_total { offset } else { offset.saturating_sub(step) };
+        if last >= self.end_by_total()? {
+            return None;
+        }
+        self.at(base, offset).ok()
+    }
+
+    fn advance(&mut self, page: &Received<'_>) -> Result<Step, PageError> {
+        self.state.total = page.total;
+        if page.count == 0 {
+            return Ok(Step::END);
+        }
+        self.state.largest = self.state.largest.max(page.count);
+        let step = if self.by_limit { self.size } else { page.count };
+        self.state.offset = self.state.offset.saturating_add(step);
+        let reached = self.end_by_total().is_some_and(|end| self.state.offset >= end);
+        Ok(if self.trust_total && reached { Step::END } else { Step::NEXT })
+    }
+
+    fn save(&self) -> String {
+        save(&self.state)
+    }
+
+    fn restore(&mut self, saved: &str) -> Result<(), PageError> {
+        self.state = restore(saved)?;
+        Ok(())
+    }
+
+    fn end_statuses(&self) -> &[u16] {
+        &self.end_statuses
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::sim::{Api, Sim, number, reply, slice, things};
+    use super::*;
+    use crate::testing::Reply;
+
+    fn sim() -> Sim<Offset> {
+        Sim::new(Offset::new("offset", "limit", 10))
+    }
+
+    fn answer(all: &[Value], rest: Value) -> impl Fn(&Request) -> Reply + Copy + '_ {
+        let total = rest["total"].as_u64();
+        move |request| {
+            let (from, count) = (number(request, "offset").unwrap(), number(request, "limit").unwrap());
+            reply(slice(all, from, count), json!({ "total": total }))
+        }
+    }
+
+    #[test]
+    fn it_reads_to_the_first_empty_page_with_or_without_a_total() {
+        for count in [0, 1, 9, 10, 11, 40, 87] {
+            let all = things(0..count);
+            sim().is_exact(answer(&all, json!({})), &all);
+            sim().total("/total").is_exact(answer(&all, json!({ "total": count })), &all);
+        }
+    }
+
+    #[test]
+    fn a_short_page_in_the_middle_is_not_the_end_and_loses_nothing() {
+        let all = things(0..95);
+        // Under load, every third page of ten is cut to four.
+        let cut = |request: &Request| {
+            let from = number(request, "offset").unwrap();
+            reply(slice(&all, from, if from % 3 == 1 { 4 } else { 10 }), json!({ "total": 95 }))
+        };
+        sim().is_exact(cut, &all);
+        sim().total("/total").is_exact(cut, &all);
+    }
+
+    #[test]
+    fn a_server_that_gives_less_than_asked_for_is_followed_without_wasted_requests() {
+        let all = things(0..70);
+        let capped =
+            |request: &Request| reply(slice(&all, number(request, "offset").unwrap(), 5), json!({ "total": 70 }));
+        sim().total("/total").is_exact(capped, &all);
+        let mut api = Api::new(capped);
+        sim().total("/total").read(&mut api, None).unwrap();
+        assert_eq!((api.requests.len(), api.dropped), (15, 0));
+    }
+
+    #[test]
+    fn a_total_that_is_too_small_does_not_end_the_read_and_a_growing_one_is_followed() {
+        let all = things(0..50);
+        sim().total("/total").is_exact(answer(&all, json!({ "total": 20 })), &all);
+
+        let trusting = Sim::new(Offset::new("offset", "limit", 10).trust_total()).total("/total");
+        let grows = |request: &Request| {
+            let from = number(request, "offset").unwrap();
+            reply(slice(&all, from, 10), json!({ "total": if from < 10 { 20 } else { 50 } }))
+        };
+        trusting.is_exact(grows, &all);
+        let mut api = Api::new(grows);
+        trusting.read(&mut api, None).unwrap();
+        assert_eq!(api.requests.len(), 5, "a trusted total saves the empty page");
+        assert_eq!(api.totals, [Some(20), Some(50), Some(50), Some(50), Some(50)]);
+    }
+
+    #[test]
+    fn a_known_total_fetches_ahead_as_far_as_the_empty_page_and_no_further() {
+        let mut offset = Offset::new("offset", "limit", 10);
+        let base = Request::get("http://a/");
+        assert_eq!(offset.ahead(&base, 1), None, "nothing is known before the first page");
+        let response = Reply::json("{}");
+        let page = Received { request: &base, response: &response, records: "", count: 10, total: Some(35) };
+        offset.advance(&page).unwrap();
+        let urls: Vec<_> = (1..).map_while(|d| offset.ahead(&base, d)).map(|r| r.full_url()).collect();
+        assert_eq!(
+            urls,
+            ["http://a/?offset=20&limit=10", "http://a/?offset=30&limit=10", "http://a/?offset=40&limit=10"]
+        );
+    }
+
+    #[test]
+    fn an_api_that_filters_after_it_cuts_pages_is_stepped_by_the_limit() {
+        // Of every ten only the even ones may be seen.
+        let all: Vec<Value> = things(0..40).into_iter().step_by(2).collect();
+        let filtering = |request: &Request| {
+            let from = number(request, "offset").unwrap();
+            let page = all.iter().filter(|r| (from..from + 10).contains(&(r["id"].as_u64().unwrap() as usize)));
+            reply(page.cloned().collect(), json!({}))
+        };
+        Sim::new(Offset::new("offset", "limit", 10).step_by_limit()).is_exact(filtering, &all);
+    }
+
+    #[test]
+    fn a_status_beyond_the_last_record_can_stand_for_the_end() {
+        let all = things(0..20);
+        let strict = |request: &Request| match number(request, "offset").unwrap() {
+            from if from < 20 => reply(slice(&all, from, 10), json!({})),
+            _ => Reply::json(r#"{"error":"no such page"}"#).with_status(404),
+        };
+        Sim::new(Offset::new("offset", "limit", 10).end_status(404)).is_exact(strict, &all);
+        assert!(sim().fails(strict).0.contains("answered 404"));
+    }
+
+    #[test]
+    fn an_api_that_ignores_the_offset_or_goes_in_a_circle_is_an_error() {
+        let all = things(0..1000);
+        for circle in 1..=50 {
+            let turning = |request: &Request| {
+                let page = number(request, "offset").unwrap() / 10 % circle;
+                reply(slice(&all, page * 10, 10), json!({ "total": 1000 }))
+            };
+            for sim in [sim(), sim().total("/total")] {
+                let (error, records) = sim.fails(turning);
+                assert!(error.contains("the same page again"), "{error}");
+                assert_eq!(records.len(), circle * 10, "nothing is emitted twice");
+            }
+        }
+    }
+
+    #[test]
+    fn offset_and_limit_may_stand_in_the_body_of_a_post() {
+        let offset = Offset::new("/page/from", "/page/size", 10);
+        let request = offset.request(&Request::post("http://a/").body(r#"{"q":1}"#)).unwrap();
+        assert_eq!(request.body.unwrap(), br#"{"page":{"from":0,"size":10},"q":1}"#);
+    }
+}

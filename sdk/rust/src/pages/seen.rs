@@ -1,0 +1,176 @@
+//! Remembering what was seen, in bounded memory.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+/// How many values are remembered; circles up to this length are found at their first repetition.
+const REMEMBERED: usize = 64;
+/// 48 bits, which are 8 characters in a checkpoint: among a million pages, a false alarm has a
+/// chance of one in four million.
+const MASK: u64 = (1 << 48) - 1;
+const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+/// A memory of tokens, URLs or pages that finds a value that comes again.
+///
+/// It keeps the hashes of the last 64 values, and one older hash that it compares with every new one
+/// and replaces after 1, 2, 4, 8, … values (Brent's way), so that it finds a circle of any length.
+///
+/// ```
+/// use connector_sdk::pages::Seen;
+///
+/// let mut seen = Seen::default();
+/// assert!(seen.insert(&["a"]) && seen.insert(&["b"]));
+/// assert!(!seen.insert(&["a"]));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Seen {
+    recent: VecDeque<u64>,
+    anchor: u64,
+    since_anchor: u64,
+    anchor_life: u64,
+}
+
+impl Seen {
+    /// Takes in a value made of some texts; false where it was seen before.
+    #[must_use]
+    pub fn insert(&mut self, texts: &[&str]) -> bool {
+        let hash = texts.iter().fold(0, |hash, text| mix(hash, text.as_bytes())) & MASK;
+        if self.recent.contains(&hash) || (self.anchor_life > 0 && hash == self.anchor) {
+            return false;
+        }
+        if self.recent.len() == REMEMBERED {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(hash);
+        self.since_anchor += 1;
+        if self.since_anchor >= self.anchor_life {
+            self.anchor = hash;
+            self.since_anchor = 0;
+            self.anchor_life = (self.anchor_life * 2).max(1);
+        }
+        true
+    }
+}
+
+impl From<Seen> for String {
+    fn from(seen: Seen) -> Self {
+        let mut out = String::with_capacity(8 * (seen.recent.len() + 3));
+        for value in [seen.anchor, seen.since_anchor, seen.anchor_life].iter().chain(&seen.recent) {
+            for digit in (0..8).rev() {
+                let index = usize::try_from((value >> (6 * digit)) & 63).unwrap_or(0);
+                out.push(char::from(DIGITS[index]));
+            }
+        }
+        out
+    }
+}
+
+impl TryFrom<String> for Seen {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        const WRONG: &str = "memory of what was seen is damaged";
+        let mut values = Vec::new();
+        for chunk in text.as_bytes().chunks(8) {
+            if chunk.len() != 8 {
+                return Err(WRONG);
+            }
+            let mut value = 0;
+            for byte in chunk {
+                let digit = DIGITS.iter().position(|d| d == byte).ok_or(WRONG)?;
+                value = value << 6 | digit as u64;
+            }
+            values.push(value);
+        }
+        match values.as_slice() {
+            [] => Ok(Self::default()),
+            [anchor, since_anchor, anchor_life, recent @ ..] if recent.len() <= REMEMBERED => Ok(Self {
+                recent: recent.iter().copied().collect(),
+                anchor: *anchor,
+                since_anchor: *since_anchor,
+                anchor_life: *anchor_life,
+            }),
+            _ => Err(WRONG),
+        }
+    }
+}
+
+/// Mixes bytes into a hash, eight at a time. Not against an attacker: an API that makes its own
+/// pages collide only stops its own read.
+fn mix(mut hash: u64, bytes: &[u8]) -> u64 {
+    const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
+    let mut step = |word: u64| {
+        hash = (hash ^ word).wrapping_mul(FACTOR);
+        hash ^= hash >> 29;
+    };
+    for chunk in bytes.chunks(8) {
+        step(chunk.iter().fold(1, |word, byte| word << 8 | u64::from(*byte)));
+    }
+    // The length ends a text, so that "ab" and "c" differ from "a" and "bc".
+    step(bytes.len() as u64);
+    step(FACTOR);
+    hash
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_circle_of_any_length_is_found() {
+        for length in (1..=64).chain([65, 100, 1000]) {
+            let mut seen = Seen::default();
+            let mut steps = 0_u64;
+            for i in 0.. {
+                // Three values lead into the circle.
+                let value = if i < 3 { i } else { 3 + (i - 3) % length };
+                steps += 1;
+                if !seen.insert(&[&value.to_string()]) {
+                    break;
+                }
+            }
+            if length <= 64 {
+                assert_eq!(steps, 3 + length + 1, "a short circle is found at its first repetition");
+            } else {
+                assert!(steps <= 3 * (3 + length), "length {length} took {steps}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_hundred_thousand_different_values_raise_no_alarm() {
+        let mut seen = Seen::default();
+        assert!((0..100_000).all(|i: u32| seen.insert(&[&i.to_string()])));
+    }
+
+    #[test]
+    fn the_parts_of_a_value_do_not_run_together() {
+        let mut seen = Seen::default();
+        assert!(
+            seen.insert(&["ab", "c"])
+                && seen.insert(&["a", "bc"])
+                && seen.insert(&["abc"])
+                && seen.insert(&["", "abc"])
+        );
+    }
+
+    #[test]
+    fn the_memory_survives_a_checkpoint() {
+        let mut seen = Seen::default();
+        assert!((0..200).all(|i: u32| seen.insert(&[&i.to_string()])));
+        let text = String::from(seen.clone());
+        assert_eq!(text.len(), 8 * 67);
+        let mut back = Seen::try_from(text).unwrap();
+        assert_eq!(back, seen);
+        assert!(!back.insert(&["150"]));
+    }
+
+    #[test]
+    fn a_damaged_memory_is_refused() {
+        for text in ["AAAA", "AAAAAAA!AAAAAAAAAAAAAAAA", "AAAAAAAA"] {
+            assert!(Seen::try_from(text.to_owned()).is_err());
+        }
+    }
+}

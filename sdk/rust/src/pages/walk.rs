@@ -1,0 +1,288 @@
+//! One read's way through its pages, without any effect: what is requested, checked, kept and
+//! written into checkpoints.
+
+use std::cmp::Ordering;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::key::required;
+use super::place::{parse, plain};
+use super::{Keep, PageError, Paginator, Received, Seen, Source, Watermark, compare, excerpt, restore, save};
+use crate::{Request, ResponseView};
+
+/// A paginator on its way.
+#[derive(Debug)]
+pub(super) struct Walk<P> {
+    pub(super) base: Request,
+    pub(super) records: String,
+    pub(super) paginator: P,
+    pub(super) total: Option<Source>,
+    pub(super) watermark: Option<Watermark>,
+    /// A list in descending order of a field ends where it is behind a watermark.
+    pub(super) until: Option<(String, String)>,
+    pub(super) null_is_empty: bool,
+    /// One object in the place of the array is one record.
+    pub(super) one_object: bool,
+    pub(super) repeats: bool,
+    /// The greatest watermark so far.
+    pub(super) mark: Option<String>,
+    pages: Seen,
+    started: bool,
+    done: bool,
+}
+
+/// What a checkpoint holds. `at` is the paginator's own.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Checkpoint {
+    at: Box<RawValue>,
+    pages: Seen,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mark: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    done: bool,
+}
+
+/// What to do with a page.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Taken {
+    pub(super) records: Emit,
+    pub(super) count: u64,
+    pub(super) total: Option<u64>,
+}
+
+/// Which records to emit, and how.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Emit {
+    /// Straight from the response.
+    Select,
+    /// Only these, as JSON texts.
+    Copy(Vec<String>),
+}
+
+impl<P: Paginator> Walk<P> {
+    pub(super) fn new(base: Request, records: &str, paginator: P) -> Self {
+        Self {
+            base,
+            records: records.to_owned(),
+            paginator,
+            total: None,
+            watermark: None,
+            until: None,
+            null_is_empty: false,
+            one_object: false,
+            repeats: false,
+            mark: None,
+            pages: Seen::default(),
+            started: false,
+            done: false,
+        }
+    }
+
+    pub(super) fn resume(&mut self, checkpoint: &str) -> Result<(), PageError> {
+        let Checkpoint { at, pages, mark, done } = restore(checkpoint)?;
+        self.paginator.restore(at.get())?;
+        (self.pages, self.mark, self.done, self.started) = (pages, mark, done, true);
+        Ok(())
+    }
+
+    pub(super) fn checkpoint(&self) -> Result<String, PageError> {
+        let at = RawValue::from_string(self.paginator.save()).map_err(|e| PageError::Checkpoint(e.to_string()))?;
+        Ok(save(&Checkpoint { at, pages: self.pages.clone(), mark: self.mark.clone(), done: self.done }))
+    }
+
+    /// The next request; none at the end.
+    pub(super) fn request(&self) -> Result<Option<Request>, PageError> {
+        if self.done {
+            return Ok(None);
+        }
+        Ok(Some(self.accepting(self.paginator.request(&self.base)?)))
+    }
+
+    /// A later request, where it can be known.
+    pub(super) fn ahead(&self, distance: u64) -> Option<Request> {
+        if self.done {
+            return None;
+        }
+        self.paginator.ahead(&self.base, distance).map(|request| self.accepting(request))
+    }
+
+    fn accepting(&self, request: Request) -> Request {
+        self.paginator.end_statuses().iter().fold(request, |request, status| request.accept(*status))
+    }
+
+    /// Whether a response stands for the end by its status.
+    pub(super) fn ends(&self, response: &dyn ResponseView) -> bool {
+        self.paginator.end_statuses().contains(&response.status())
+    }
+
+    /// Steps over the response to [`request`](Walk::request).
+    pub(super) fn take(&mut self, request: &Request, response: &dyn ResponseView) -> Result<Taken, PageError> {
+        let is_first = !std::mem::replace(&mut self.started, true);
+        let empty = |total| Taken { records: Emit::Copy(Vec::new()), count: 0, total };
+        if self.ends(response) {
+            self.done = true;
+            return Ok(empty(None));
+        }
+        let total = match &self.total {
+            Some(source) => source.number(response)?,
+            None => None,
+        };
+        let (count, first) = self.count(request, response)?;
+        let page = Received { request, response, records: &self.records, count, total };
+        let step = self.paginator.advance(&page)?;
+        if let Some(first) = first
+            && !self.repeats
+            && !self.paginator.pages_may_repeat()
+        {
+            let last = match count {
+                1 => None,
+                _ => response.json_text(&format!("{}/{}", self.records, count - 1))?,
+            };
+            if !self.pages.insert(&[&count.to_string(), &first, last.as_deref().unwrap_or("")]) {
+                return Err(PageError::Repeated { what: "page", value: request.to_string() });
+            }
+        }
+        if let Some(watermark) = &self.watermark {
+            watermark.update(&mut self.mark, &page, is_first)?;
+        }
+        self.done = step.end;
+        let keep = match self.behind(&page)? {
+            Some(newer) => {
+                self.done = true;
+                match step.keep {
+                    Keep::All => Keep::Only(newer),
+                    Keep::Only(fresh) => Keep::Only(fresh.into_iter().filter(|i| newer.contains(i)).collect()),
+                }
+            }
+            None => step.keep,
+        };
+        Ok(match keep {
+            Keep::All if count == 0 => empty(total),
+            Keep::All => Taken { records: Emit::Select, count, total },
+            Keep::Only(indices) => {
+                let records = self.copy(response, &indices)?;
+                Taken { count: records.len() as u64, records: Emit::Copy(records), total }
+            }
+        })
+    }
+
+    /// Where a descending list has gone behind the watermark: the records that are not behind it.
+    fn behind(&self, page: &Received<'_>) -> Result<Option<Vec<u64>>, PageError> {
+        let (Some((pointer, since)), Some(last)) = (&self.until, page.count.checked_sub(1)) else { return Ok(None) };
+        let is_behind = |index| -> Result<bool, PageError> {
+            let value = plain(&parse(&required(page, index, pointer)?)?);
+            Ok(compare(&value, since) == Ordering::Less)
+        };
+        if !is_behind(last)? {
+            return Ok(None);
+        }
+        let mut newer = Vec::new();
+        for index in 0..page.count {
+            if !is_behind(index)? {
+                newer.push(index);
+            }
+        }
+        Ok(Some(newer))
+    }
+
+    /// How many records there are, and the first of them.
+    fn count(&self, request: &Request, response: &dyn ResponseView) -> Result<(u64, Option<String>), PageError> {
+        let found = match response.len(&self.records)? {
+            Some(0) => {
+                let text = response.json_text(&self.records)?.unwrap_or_default();
+                if text.trim_start().starts_with('[') {
+                    return Ok((0, None));
+                }
+                "an empty object".to_owned()
+            }
+            Some(count) => {
+                // An object has members but no element 0; its members are no records.
+                if let Some(first) = response.json_text(&format!("{}/0", self.records))? {
+                    return Ok((count, Some(first)));
+                }
+                if self.one_object {
+                    return Ok((1, response.json_text(&self.records)?));
+                }
+                "an object".to_owned()
+            }
+            None => match response.json_text(&self.records)? {
+                Some(text) if text.trim() == "null" && self.null_is_empty => return Ok((0, None)),
+                Some(text) => excerpt(&text),
+                None => "nothing".to_owned(),
+            },
+        };
+        Err(PageError::NoRecords { pointer: self.records.clone(), request: request.to_string(), found })
+    }
+
+    fn copy(&self, response: &dyn ResponseView, indices: &[u64]) -> Result<Vec<String>, PageError> {
+        let all = self.texts(response)?;
+        let at = |index: &u64| usize::try_from(*index).ok().and_then(|i| all.get(i).cloned());
+        Ok(indices.iter().filter_map(at).collect())
+    }
+
+    /// The JSON text of every record.
+    pub(super) fn texts(&self, response: &dyn ResponseView) -> Result<Vec<String>, PageError> {
+        let text = response.json_text(&self.records)?.unwrap_or_default();
+        if self.one_object && text.trim_start().starts_with('{') {
+            return Ok(vec![text]);
+        }
+        let records: Vec<&RawValue> = serde_json::from_str(&text).map_err(|e| PageError::Unexpected {
+            what: format!("value at {:?} ({e})", self.records),
+            expected: "an array",
+            value: excerpt(&text),
+        })?;
+        Ok(records.into_iter().map(|record| record.get().to_owned()).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Single;
+    use super::*;
+    use crate::testing::Reply;
+
+    fn take(body: &str, set: impl FnOnce(&mut Walk<Single>)) -> Result<Taken, PageError> {
+        let mut walk = Walk::new(Request::get("http://a/"), "/data", Single);
+        set(&mut walk);
+        let request = walk.request()?.unwrap();
+        walk.take(&request, &Reply::json(body))
+    }
+
+    #[test]
+    fn null_is_an_empty_list_only_where_that_was_said() {
+        let error = take(r#"{"data":null}"#, |_| {}).unwrap_err();
+        assert_eq!(error.to_string(), "no array of records at \"/data\" in the response of GET http://a/, but null");
+        let taken = take(r#"{"data":null}"#, |walk| walk.null_is_empty = true).unwrap();
+        assert_eq!((taken.count, taken.records), (0, Emit::Copy(Vec::new())));
+        assert!(take("{}", |walk| walk.null_is_empty = true).is_err());
+    }
+
+    #[test]
+    fn one_object_is_a_record_only_where_that_was_said() {
+        assert!(take(r#"{"data":{"id":1}}"#, |_| {}).is_err());
+        let taken = take(r#"{"data":{"id":1}}"#, |walk| walk.one_object = true).unwrap();
+        assert_eq!((taken.count, taken.records), (1, Emit::Select));
+        assert!(take(r#"{"data":{}}"#, |walk| walk.one_object = true).is_err());
+    }
+
+    #[test]
+    fn a_damaged_checkpoint_is_refused() {
+        for checkpoint in ["", "null", "{}", r#"{"at":1,"pages":""}"#, r#"{"at":null,"pages":"x"}"#] {
+            let mut walk = Walk::new(Request::get("http://a/"), "", Single);
+            assert!(matches!(walk.resume(checkpoint), Err(PageError::Checkpoint(_))), "{checkpoint}");
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_stays_small_however_long_the_read() {
+        let mut walk = Walk::new(Request::get("http://a/"), "", super::super::Cursor::token("/next", "c"));
+        for page in 0..1000 {
+            let request = walk.request().unwrap().unwrap();
+            walk.records = "/data".into();
+            walk.take(&request, &Reply::json(&format!(r#"{{"data":[{page}],"next":{page}}}"#))).unwrap();
+        }
+        assert!(walk.checkpoint().unwrap().len() < 1200);
+    }
+}

@@ -1,0 +1,253 @@
+//! Watermarks: from where the next incremental read starts.
+
+use std::cmp::Ordering;
+
+use serde_json::Value;
+
+use super::key::{field_pointer, optional};
+use super::place::{parse, plain};
+use super::{PageError, Received, excerpt};
+
+/// Where the watermark of a read comes from; its value stays in the API's own format.
+///
+/// A field is a name, or an RFC 6901 pointer within a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watermark {
+    from: From,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum From {
+    EveryRecord(String),
+    LastRecord(String),
+    FirstRecord(String),
+    Header(String),
+}
+
+impl Watermark {
+    /// The greatest value of a field among all records, whatever their order. It looks at each
+    /// record; where the order is known, the next two are cheaper.
+    #[must_use]
+    pub fn greatest(field: &str) -> Self {
+        Self { from: From::EveryRecord(field_pointer(field)) }
+    }
+
+    /// The greatest value among the last records of the pages, for lists in ascending order.
+    #[must_use]
+    pub fn ascending(field: &str) -> Self {
+        Self { from: From::LastRecord(field_pointer(field)) }
+    }
+
+    /// The greatest value among the first records of the pages, for lists in descending order.
+    #[must_use]
+    pub fn descending(field: &str) -> Self {
+        Self { from: From::FirstRecord(field_pointer(field)) }
+    }
+
+    /// The value of a header of the first page, for an API that gives each list a time or version.
+    /// What changes while the other pages are read then comes again with the next read.
+    pub fn header(name: impl Into<String>) -> Self {
+        Self { from: From::Header(name.into()) }
+    }
+
+    /// Takes a page into account.
+    pub(super) fn update(
+        &self,
+        mark: &mut Option<String>,
+        page: &Received<'_>,
+        is_first: bool,
+    ) -> Result<(), PageError> {
+        let (pointer, indices) = match &self.from {
+            From::Header(name) => {
+                if is_first {
+                    *mark = page.response.header(name).or(mark.take());
+                }
+                return Ok(());
+            }
+            From::EveryRecord(pointer) => (pointer, 0..page.count),
+            From::LastRecord(pointer) => (pointer, page.count.saturating_sub(1)..page.count),
+            From::FirstRecord(pointer) => (pointer, 0..page.count.min(1)),
+        };
+        let mut greatest: Option<String> = None;
+        for index in indices {
+            let Some(text) = optional(page, index, pointer)? else { continue };
+            // Most records of a page are older than the one before or share its value.
+            if greatest.as_ref() == Some(&text) {
+                continue;
+            }
+            match parse(&text)? {
+                value @ (Value::String(_) | Value::Number(_)) => {
+                    let text = plain(&value);
+                    if greatest.as_ref().is_none_or(|g| compare(&text, g) == Ordering::Greater) {
+                        greatest = Some(text);
+                    }
+                }
+                _ => {
+                    return Err(PageError::Unexpected {
+                        what: format!("value at {:?}", format!("{}/{index}{pointer}", page.records)),
+                        expected: "a text or number that a watermark could be",
+                        value: excerpt(&text),
+                    });
+                }
+            }
+        }
+        if let Some(found) = greatest
+            && mark.as_ref().is_none_or(|m| compare(&found, m) == Ordering::Greater)
+        {
+            *mark = Some(found);
+        }
+        Ok(())
+    }
+}
+
+/// Compares two values of an API: as numbers or as times (RFC 3339, also without a zone, which then
+/// is UTC) where both are such, else as texts.
+///
+/// ```
+/// use connector_sdk::pages::compare;
+/// use std::cmp::Ordering::*;
+///
+/// assert_eq!(compare("10", "9"), Greater);
+/// assert_eq!(compare("2024-01-01T01:00:00+02:00", "2024-01-01T00:00:00Z"), Less);
+/// assert_eq!(compare("2024-01-01T00:00:00.5Z", "2024-01-01T00:00:00Z"), Greater);
+/// assert_eq!(compare("a", "b"), Less);
+/// ```
+#[must_use]
+pub fn compare(a: &str, b: &str) -> Ordering {
+    if let (Ok(a), Ok(b)) = (a.parse::<i128>(), b.parse::<i128>()) {
+        return a.cmp(&b);
+    }
+    if let (Some(a), Some(b)) = (instant(a), instant(b)) {
+        return a.cmp(&b);
+    }
+    if let (Ok(a), Ok(b)) = (a.parse::<f64>(), b.parse::<f64>())
+        && let Some(order) = a.partial_cmp(&b)
+    {
+        return order;
+    }
+    a.cmp(b)
+}
+
+/// Seconds since the epoch and nanoseconds of `YYYY-MM-DD[(T| )HH:MM[:SS[.fraction]][Z|±HH[:]MM]]`.
+fn instant(text: &str) -> Option<(i64, u32)> {
+    let mut input = Digits(text);
+    let year = input.take(4)?;
+    input.eat('-')?;
+    let month = input.take(2)?;
+    input.eat('-')?;
+    let day = input.take(2)?;
+    if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+        return None;
+    }
+    let mut seconds = days(year, month, day) * 86_400;
+    let mut nanos = 0;
+    if input.eat('T').or_else(|| input.eat('t')).or_else(|| input.eat(' ')).is_some() {
+        seconds += input.take(2)? * 3600;
+        input.eat(':')?;
+        seconds += input.take(2)? * 60;
+        if input.eat(':').is_some() {
+            seconds += input.take(2)?;
+            if input.eat('.').or_else(|| input.eat(',')).is_some() {
+                nanos = input.fraction()?;
+            }
+        }
+        if input.eat('Z').or_else(|| input.eat('z')).is_none() {
+            let sign = match (input.eat('+'), input.eat('-')) {
+                (Some(()), _) => 1,
+                (_, Some(())) => -1,
+                _ => 0,
+            };
+            if sign != 0 {
+                let hours = input.take(2)?;
+                let _ = input.eat(':');
+                let minutes = if input.0.is_empty() { 0 } else { input.take(2)? };
+                seconds -= sign * (hours * 3600 + minutes * 60);
+            }
+        }
+    }
+    input.0.is_empty().then_some((seconds, nanos))
+}
+
+/// Days from 1970-01-01 in the Gregorian calendar; years start in March, so that the leap day is last.
+fn days(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    365 * year + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + day_of_year - 719_468
+}
+
+struct Digits<'a>(&'a str);
+
+impl Digits<'_> {
+    fn take(&mut self, count: usize) -> Option<i64> {
+        let (digits, rest) = self.0.split_at_checked(count)?;
+        if !digits.bytes().all(|b| b.is_ascii_digit()) {
+            return None;
+        }
+        self.0 = rest;
+        digits.parse().ok()
+    }
+
+    fn eat(&mut self, c: char) -> Option<()> {
+        self.0 = self.0.strip_prefix(c)?;
+        Some(())
+    }
+
+    fn fraction(&mut self) -> Option<u32> {
+        let end = self.0.find(|c: char| !c.is_ascii_digit()).unwrap_or(self.0.len());
+        let (digits, rest) = self.0.split_at_checked(end).filter(|(digits, _)| !digits.is_empty())?;
+        self.0 = rest;
+        let mut padded = digits.chars().chain(std::iter::repeat('0')).take(9);
+        padded.try_fold(0_u32, |nanos, c| Some(nanos * 10 + c.to_digit(10)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Request;
+    use crate::testing::Reply;
+
+    #[test]
+    fn times_are_compared_as_instants() {
+        assert_eq!(instant("1970-01-01T00:00:00Z"), Some((0, 0)));
+        assert_eq!(instant("2024-02-29T12:30:15.25+01:30"), Some((1_709_204_415, 250_000_000)));
+        assert_eq!(instant("2024-02-29 11:00:15"), instant("2024-02-29T11:00:15z"));
+        assert_eq!(instant("1969-12-31T23:59:59-0000"), Some((-1, 0)));
+        assert_eq!(instant("2024-01-01"), instant("2024-01-01T00:00Z"));
+        for text in ["2024-13-01", "2024-01-01T", "2024-1-1", "20240101", "2024-01-01T00:00:00Zx", "ü024-01-01"] {
+            assert_eq!(instant(text), None, "{text}");
+        }
+    }
+
+    fn after(watermark: &Watermark, body: &str, mark: Option<&str>) -> Result<Option<String>, PageError> {
+        let (request, reply) = (Request::get("http://a/"), Reply::json(body).with_header("ETag", "\"7\""));
+        let count = crate::ResponseView::len(&reply, "").unwrap().unwrap();
+        let page = Received { request: &request, response: &reply, records: "", count, total: None };
+        let mut mark = mark.map(str::to_owned);
+        watermark.update(&mut mark, &page, true)?;
+        Ok(mark)
+    }
+
+    #[test]
+    fn the_greatest_value_is_found_wherever_it_stands_and_never_falls_behind() {
+        let page = r#"[{"t":"2024-01-01T00:00:00Z"},{"t":"2024-01-01T03:00:00+01:00"},{"t":null},{}]"#;
+        let greatest = Watermark::greatest("t");
+        assert_eq!(after(&greatest, page, None).unwrap().unwrap(), "2024-01-01T03:00:00+01:00");
+        assert_eq!(after(&greatest, page, Some("2025-01-01")).unwrap().unwrap(), "2025-01-01");
+        assert_eq!(after(&greatest, "[]", Some("x")).unwrap().unwrap(), "x");
+    }
+
+    #[test]
+    fn the_order_of_the_list_saves_looking_at_every_record() {
+        let page = r#"[{"a":{"t":3}},{"a":{"t":9}},{"a":{"t":5}}]"#;
+        assert_eq!(after(&Watermark::ascending("/a/t"), page, None).unwrap().unwrap(), "5");
+        assert_eq!(after(&Watermark::descending("/a/t"), page, None).unwrap().unwrap(), "3");
+        assert_eq!(after(&Watermark::header("etag"), page, Some("\"5\"")).unwrap().unwrap(), "\"7\"");
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_a_watermark_is_an_error() {
+        let error = after(&Watermark::greatest("t"), r#"[{"t":[1]}]"#, None).unwrap_err();
+        assert_eq!(error.to_string(), "value at \"/0/t\" is not a text or number that a watermark could be: [1]");
+    }
+}
