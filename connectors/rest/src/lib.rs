@@ -1,0 +1,113 @@
+//! Reads any JSON API by configuration alone; see README.md for the configuration by example.
+
+#![cfg_attr(test, expect(clippy::unwrap_used, clippy::panic, reason = "a test that fails may panic"))]
+
+mod config;
+mod pagination;
+mod parent;
+mod request;
+mod template;
+
+use connector_sdk::pages::Pages;
+use connector_sdk::prelude::*;
+
+use config::{Config, Order, StreamConfig};
+
+impl Connector for Config {
+    fn describe() -> Description {
+        description!("Any JSON API, by configuration alone")
+            .host("{base_url}")
+            .config_schema(include_str!("schema.json"))
+    }
+
+    /// Reads the first page of the first stream that needs no parent.
+    fn check(&self) -> Result<()> {
+        self.validate()?;
+        if let Some(stream) = self.streams.iter().find(|s| s.parent.is_none()) {
+            self.pages(stream, None, None)?.probe()?;
+        }
+        Ok(())
+    }
+
+    fn streams(&self) -> Result<Vec<Stream>> {
+        self.validate()?;
+        Ok(self.streams.iter().map(Stream::from).collect())
+    }
+
+    fn partitions(&self, stream: &str, _since: Option<&str>) -> Result<Vec<Partition>> {
+        self.validate()?;
+        parent::partitions(self, self.stream(stream)?)
+    }
+
+    fn read(&self, read: &Read) -> Result<Option<String>> {
+        self.validate()?;
+        let stream = self.stream(&read.stream)?;
+        let context = match stream.parent {
+            Some(_) => Some(read.context::<serde_json::Value>()?),
+            None => None,
+        };
+        let since = stream.incremental.as_ref().and(read.since.as_deref());
+        let mut pages = self.pages(stream, context.as_ref(), since)?.of(read);
+        if let (Some(parent), Some(context)) = (&stream.parent, &context) {
+            for (name, field) in &parent.copy {
+                pages = pages.extra(name, &template::lookup(context, &template::path(field))?)?;
+            }
+        }
+        if let Some(incremental) = &stream.incremental {
+            let field = &incremental.cursor_field;
+            pages = pages.watermark(match incremental.order {
+                Order::Any => Watermark::greatest(field),
+                Order::Ascending => Watermark::ascending(field),
+                Order::Descending => Watermark::descending(field),
+            });
+            if incremental.stop_at_watermark {
+                pages = pages.until_since(field);
+            }
+        }
+        Ok(pages.run()?.watermark)
+    }
+}
+
+impl Config {
+    /// Prepares to read a stream's pages, without what concerns a read that goes on.
+    fn pages(
+        &self,
+        stream: &StreamConfig,
+        context: Option<&serde_json::Value>,
+        since: Option<&str>,
+    ) -> Result<Pages<'static, Box<dyn Paginator>>> {
+        let request = request::build(self, stream, context, since)?;
+        let mut pages = Pages::new(request, &stream.records, pagination::build(self, stream)?);
+        if let Some(total) = &stream.total {
+            pages = pages.total(total.as_str());
+        }
+        if stream.null_is_empty {
+            pages = pages.null_is_empty();
+        }
+        if stream.one_object {
+            pages = pages.one_object();
+        }
+        if stream.allow_repeated_pages {
+            pages = pages.allow_repeated_pages();
+        }
+        if let Some(requests) = stream.in_flight {
+            pages = pages.in_flight(requests);
+        }
+        Ok(pages)
+    }
+}
+
+impl From<&StreamConfig> for Stream {
+    fn from(config: &StreamConfig) -> Self {
+        let mut stream = Stream::new(&config.name).primary_key(&config.primary_key);
+        if let Some(schema) = &config.schema {
+            stream = stream.schema(schema);
+        }
+        match &config.incremental {
+            Some(incremental) => stream.cursor_field(&incremental.cursor_field).incremental(),
+            None => stream,
+        }
+    }
+}
+
+connector_sdk::export!(Config);
