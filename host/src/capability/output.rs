@@ -1,0 +1,173 @@
+//! `output`: where records leave the connector.
+//!
+//! A page that a connector selects stays in the host: what goes on to the stream's writer is a range of the response's
+//! body. Each page takes with it the connector's storage writes and the clock's answers since the last one, so that all
+//! of them become durable together.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use wasmtime::component::{HasData, Linker, ResourceTable};
+
+use super::clock::ClockCtx;
+use super::storage::{self, StorageCtx};
+use crate::engine::bindings::ingest::connector::output::{self as wit, Flow, Records};
+use crate::engine::guest::Guest;
+use crate::engine::limits::{Limit, LimitReached};
+use crate::json::JsonError;
+use crate::record;
+
+/// A page on its way from a connector to its stream's writer.
+#[derive(Debug)]
+pub struct Emitted {
+    /// The records.
+    pub page: record::Page,
+    /// From where a later read goes on.
+    pub checkpoint: Option<String>,
+    /// How many records the API says the whole read has.
+    pub total: Option<u64>,
+    /// Where the records come from; none for a page that the connector made itself.
+    pub origin: Option<Origin>,
+    /// Writes that become durable with this page.
+    pub storage: Vec<storage::Write>,
+    /// What the clock answered since the last page.
+    pub clock: Vec<u64>,
+}
+
+/// The response that a page was selected from.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// Its URL, after redirects.
+    pub url: String,
+    /// Its status.
+    pub status: u16,
+    /// Bytes of its body as received.
+    pub bytes: u64,
+}
+
+/// Where emitted pages go.
+pub trait Outlet: Send {
+    /// Takes a page, waiting while the writer is behind. Says whether the connector should go on.
+    fn emit(&mut self, page: Emitted) -> Pin<Box<dyn Future<Output = wasmtime::Result<bool>> + Send + '_>>;
+}
+
+/// State of the `output` interface.
+pub struct OutputCtx {
+    outlet: Option<Box<dyn Outlet>>,
+    max_page_bytes: usize,
+}
+
+impl OutputCtx {
+    /// Makes the interface; without an outlet, as for a description, emitting ends the guest.
+    pub fn new(outlet: Option<Box<dyn Outlet>>, max_page_bytes: usize) -> Self {
+        Self { outlet, max_page_bytes }
+    }
+}
+
+/// What a connector emitted that is no page.
+#[derive(Debug, thiserror::Error)]
+pub enum EmitError {
+    /// Outside of `read`.
+    #[error("the connector emitted records outside of read")]
+    OutsideRead,
+    /// The pointer leads nowhere.
+    #[error("there is nothing at {pointer:?} in the answer of {url}: it begins {excerpt:?}")]
+    NothingThere {
+        /// The pointer.
+        pointer: String,
+        /// URL of the response.
+        url: String,
+        /// Start of the body.
+        excerpt: String,
+    },
+    /// The body is not JSON.
+    #[error("the answer of {url} is not JSON: {reason}")]
+    NotJson {
+        /// URL of the response.
+        url: String,
+        /// Where and why.
+        reason: String,
+    },
+    /// The pointer is malformed.
+    #[error("the connector selected by something that is no JSON pointer: {0}")]
+    Pointer(String),
+}
+
+/// A borrowed view of [`OutputCtx`] and of what each page takes along.
+pub struct OutputView<'a> {
+    pub(crate) ctx: &'a mut OutputCtx,
+    pub(crate) storage: &'a mut StorageCtx,
+    pub(crate) clock: &'a mut ClockCtx,
+    pub(crate) table: &'a mut ResourceTable,
+}
+
+impl OutputView<'_> {
+    fn page(&mut self, records: Records) -> wasmtime::Result<(record::Page, Option<Origin>)> {
+        match records {
+            Records::Select(selection) => {
+                // The selection hands the response over: its body lives on only in the page.
+                let response = self.table.delete(selection.response)?;
+                let url = &response.url;
+                let page = record::Page::select(&response.document, &selection.pointer, selection.extra).map_err(|error| match error {
+                    JsonError::Syntax(reason) => EmitError::NotJson { url: url.clone(), reason },
+                    JsonError::Pointer(reason) => EmitError::Pointer(reason),
+                })?;
+                let Some(page) = page else {
+                    return Err(EmitError::NothingThere {
+                        pointer: selection.pointer,
+                        url: url.clone(),
+                        excerpt: excerpt(response.document.body()),
+                    }
+                    .into());
+                };
+                let origin = Origin { url: url.clone(), status: response.status, bytes: response.received_bytes };
+                Ok((page, Some(origin)))
+            }
+            Records::Json(bytes) => {
+                if bytes.len() > self.ctx.max_page_bytes {
+                    return Err(LimitReached::bytes(Limit::PageBytes, self.ctx.max_page_bytes as u64).into());
+                }
+                Ok((record::Page::from_json(Bytes::from(bytes)), None))
+            }
+        }
+    }
+}
+
+/// Returns the start of a body for an error's text.
+fn excerpt(body: &[u8]) -> String {
+    const EXCERPT_BYTES: usize = 200;
+    String::from_utf8_lossy(body.get(..EXCERPT_BYTES).unwrap_or(body)).into_owned()
+}
+
+impl wit::Host for OutputView<'_> {
+    async fn emit(&mut self, page: wit::Page) -> wasmtime::Result<Flow> {
+        let (records, origin) = self.page(page.records)?;
+        let emitted = Emitted {
+            page: records,
+            checkpoint: page.checkpoint,
+            total: page.total,
+            origin,
+            storage: self.storage.take_pending(),
+            clock: self.clock.take_answers(),
+        };
+        let outlet = self.ctx.outlet.as_mut().ok_or(EmitError::OutsideRead)?;
+        Ok(if outlet.emit(emitted).await? { Flow::Continue } else { Flow::Stop })
+    }
+}
+
+struct Output;
+
+impl HasData for Output {
+    type Data<'a> = OutputView<'a>;
+}
+
+/// Adds the interface to a linker.
+pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    wit::add_to_linker::<_, Output>(linker, |guest| OutputView {
+        ctx: &mut guest.output,
+        storage: &mut guest.storage,
+        clock: &mut guest.clock,
+        table: &mut guest.table,
+    })
+}

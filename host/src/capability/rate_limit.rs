@@ -1,0 +1,54 @@
+//! `rate-limit`: the budgets that the host keeps ([`crate::http::budget`]), for an API whose costs or headers are its
+//! own. A bucket that a connector names is its own, except the default one: the host name.
+
+use std::sync::Arc;
+
+use wasmtime::component::{HasData, Linker};
+
+use crate::engine::bindings::ingest::connector::rate_limit::{self as wit, Budget};
+use crate::engine::guest::Guest;
+use crate::http::budget::{self, Budgets};
+
+/// State of the `rate-limit` interface.
+pub struct RateLimitCtx {
+    budgets: Budgets,
+    read: Arc<str>,
+}
+
+impl RateLimitCtx {
+    /// Makes the interface over the budgets of a run.
+    pub fn new(budgets: Budgets, read: Arc<str>) -> Self {
+        Self { budgets, read }
+    }
+}
+
+/// A borrowed view of [`RateLimitCtx`].
+pub struct RateLimitView<'a>(pub(crate) &'a mut RateLimitCtx);
+
+impl wit::Host for RateLimitView<'_> {
+    async fn acquire(&mut self, bucket: String, permits: u32) -> wasmtime::Result<()> {
+        self.0.budgets.acquire(&self.0.read, &bucket, permits).await.map_err(super::http::HostFailure)?;
+        Ok(())
+    }
+
+    fn observe(&mut self, bucket: String, budget: Budget) -> wasmtime::Result<()> {
+        let budget = budget::Budget { remaining: budget.remaining, reset_at_ms: budget.reset_at };
+        Ok(self.0.budgets.observe(&bucket, budget).map_err(super::http::HostFailure)?)
+    }
+
+    fn status(&mut self, bucket: String) -> wasmtime::Result<Budget> {
+        let budget = self.0.budgets.status(&bucket);
+        Ok(Budget { remaining: budget.remaining, reset_at: budget.reset_at_ms })
+    }
+}
+
+struct RateLimit;
+
+impl HasData for RateLimit {
+    type Data<'a> = RateLimitView<'a>;
+}
+
+/// Adds the interface to a linker.
+pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    wit::add_to_linker::<_, RateLimit>(linker, |guest| RateLimitView(&mut guest.rate_limit))
+}

@@ -1,0 +1,259 @@
+//! Arguments that several subcommands share.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use host::config::{self, Source, Sources};
+use host::engine::Engine;
+use host::engine::cache::Cache;
+use host::engine::limits::Limits;
+use host::event::Observer;
+use host::http::{HostPattern, Rate, Rates, retry, transport};
+use host::run::{Described, Network};
+use host::time::SystemClock;
+
+use super::units::{parse_bytes, parse_duration};
+use super::{CliError, connectors};
+
+/// Which connector.
+#[derive(Debug, Args)]
+pub(crate) struct ConnectorArgs {
+    /// Path of a component, or the name of a connector that comes along (github, rest).
+    pub(crate) connector: String,
+    /// Folder of compiled components [default: host/ in the user's cache folder].
+    #[arg(long, value_name = "DIR", help_heading = "Compiled code")]
+    cache_dir: Option<PathBuf>,
+    /// Compile each time, and keep nothing.
+    #[arg(long, help_heading = "Compiled code")]
+    no_cache: bool,
+}
+
+/// How it is configured.
+#[derive(Debug, Args)]
+pub(crate) struct ConfigArgs {
+    /// Configuration in YAML, TOML or JSON; ${env:NAME} and ${file:PATH} in it are filled in.
+    #[arg(long, short, value_name = "FILE", help_heading = "Configuration")]
+    config: Option<PathBuf>,
+    /// One setting, on top of the file; keys inside of others with dots (auth.token=…). Repeatable.
+    #[arg(long, value_name = "KEY=VALUE", help_heading = "Configuration")]
+    set: Vec<String>,
+}
+
+/// Where it may go, and how fast.
+#[derive(Debug, Args)]
+pub(crate) struct NetworkArgs {
+    /// Host that the connector may reach besides those of its description: host, host:port, *.host, http://host.
+    /// Naming a private address here allows it. Repeatable.
+    #[arg(long, value_name = "HOST", help_heading = "Network")]
+    allow_host: Vec<HostPattern>,
+    /// Most requests: 10/s, 300/min, 5000/h, or with a burst 600/min:burst=20. For one host: HOST=10/s. Repeatable.
+    #[arg(long, value_name = "RATE", help_heading = "Network", value_parser = parse_rate)]
+    rate: Vec<(Option<String>, Rate)>,
+    /// Times that a request is sent in all before it fails.
+    #[arg(long, value_name = "N", default_value_t = 6, help_heading = "Network")]
+    attempts: u32,
+    /// First wait between attempts; it doubles each time, with jitter.
+    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = parse_duration, help_heading = "Network")]
+    retry_base: Duration,
+    /// Longest wait for a rate limit; what would take longer ends the read, which the next run goes on with.
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = parse_duration, help_heading = "Network")]
+    max_wait: Duration,
+    /// Most requests under way at once.
+    #[arg(long, value_name = "N", default_value_t = 16, help_heading = "Network")]
+    max_in_flight: usize,
+    /// Greatest response.
+    #[arg(long, value_name = "BYTES", default_value = "64MiB", value_parser = parse_bytes, help_heading = "Network")]
+    max_response: u64,
+    /// Longest time to connect.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration, help_heading = "Network")]
+    connect_timeout: Duration,
+    /// Longest silence of a server.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration, help_heading = "Network")]
+    idle_timeout: Duration,
+    /// Longest time of one request.
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = parse_duration, help_heading = "Network")]
+    request_timeout: Duration,
+    /// Certificate authorities to trust besides the public ones, in PEM.
+    #[arg(long, value_name = "FILE", help_heading = "Network")]
+    ca_file: Option<PathBuf>,
+}
+
+/// What it may use up.
+#[derive(Debug, Args)]
+pub(crate) struct LimitArgs {
+    /// Memory of one read.
+    #[arg(long, value_name = "BYTES", default_value = "256MiB", value_parser = parse_bytes, help_heading = "Limits")]
+    max_memory: u64,
+    /// Computing time between two calls of the host.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration, help_heading = "Limits")]
+    max_cpu: Duration,
+    /// Time of one read, waits included.
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = parse_duration, help_heading = "Limits")]
+    max_read_time: Duration,
+    /// Stack of a connector's code.
+    #[arg(long, value_name = "BYTES", default_value = "512KiB", value_parser = parse_bytes, help_heading = "Limits")]
+    max_stack: u64,
+    /// Elements of all its tables.
+    #[arg(long, value_name = "N", default_value_t = 100_000, help_heading = "Limits")]
+    max_table_elements: usize,
+    /// Core instances in its component.
+    #[arg(long, value_name = "N", default_value_t = 200, help_heading = "Limits")]
+    max_instances: usize,
+    /// Core memories in its component.
+    #[arg(long, value_name = "N", default_value_t = 20, help_heading = "Limits")]
+    max_memories: usize,
+    /// Tables in its component.
+    #[arg(long, value_name = "N", default_value_t = 100, help_heading = "Limits")]
+    max_tables: usize,
+    /// Requests that one read may have started and not yet waited for.
+    #[arg(long, value_name = "N", default_value_t = 32, help_heading = "Limits")]
+    max_pending: usize,
+    /// Response bodies that one read may hold at once.
+    #[arg(long, value_name = "BYTES", default_value = "256MiB", value_parser = parse_bytes, help_heading = "Limits")]
+    max_held: u64,
+    /// A page that the connector makes itself.
+    #[arg(long, value_name = "BYTES", default_value = "64MiB", value_parser = parse_bytes, help_heading = "Limits")]
+    max_page: u64,
+    /// One record.
+    #[arg(long, value_name = "BYTES", default_value = "16MiB", value_parser = parse_bytes, help_heading = "Limits")]
+    max_record: u64,
+    /// Nesting of JSON.
+    #[arg(long, value_name = "N", default_value_t = 64, help_heading = "Limits")]
+    max_json_depth: usize,
+    /// Text that one read may write to the log.
+    #[arg(long, value_name = "BYTES", default_value = "4MiB", value_parser = parse_bytes, help_heading = "Limits")]
+    max_log: u64,
+    /// What a connection may store between runs.
+    #[arg(long, value_name = "BYTES", default_value = "1MiB", value_parser = parse_bytes, help_heading = "Limits")]
+    max_storage: u64,
+}
+
+impl LimitArgs {
+    fn limits(&self) -> Limits {
+        Limits {
+            memory_bytes: size(self.max_memory),
+            table_elements: self.max_table_elements,
+            instances: self.max_instances,
+            memories: self.max_memories,
+            tables: self.max_tables,
+            stack_bytes: size(self.max_stack),
+            cpu: self.max_cpu,
+            read_time: self.max_read_time,
+            pending_requests: self.max_pending,
+            held_bytes: self.max_held,
+            page_bytes: size(self.max_page),
+            record_bytes: size(self.max_record),
+            json_depth: self.max_json_depth,
+            log_bytes: self.max_log,
+            storage_bytes: self.max_storage,
+        }
+    }
+}
+
+fn size(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+fn parse_rate(text: &str) -> Result<(Option<String>, Rate), String> {
+    // A burst is written with = too, but only behind the rate's own slash.
+    let (host, rate) = match text.split_once('=') {
+        Some((host, rate)) if !host.contains('/') => (Some(host.to_owned()), rate),
+        _ => (None, text),
+    };
+    Ok((host, rate.parse().map_err(|error: host::http::RateError| error.to_string())?))
+}
+
+impl NetworkArgs {
+    pub(crate) fn network(&self) -> Result<Network, CliError> {
+        let ca_pem = match &self.ca_file {
+            Some(path) => Some(std::fs::read(path).map_err(|error| {
+                CliError::usage(format!("cannot read {}: {error}", path.display()))
+                    .next("give --ca-file a file of certificates in PEM")
+            })?),
+            None => None,
+        };
+        let mut rates = Rates::default();
+        for (host, rate) in &self.rate {
+            match host {
+                Some(host) => rates.named.push((host.clone(), *rate)),
+                None => rates.default = Some(*rate),
+            }
+        }
+        Ok(Network {
+            allow_hosts: self.allow_host.clone(),
+            transport: transport::Options {
+                connect_timeout: self.connect_timeout,
+                idle_timeout: self.idle_timeout,
+                total_timeout: self.request_timeout,
+                ca_pem,
+                ..transport::Options::default()
+            },
+            retry: retry::Rules {
+                attempts: self.attempts.max(1),
+                base: self.retry_base,
+                ..retry::Rules::default()
+            },
+            rates,
+            max_wait: self.max_wait,
+            max_in_flight: self.max_in_flight.max(1),
+            max_body_bytes: self.max_response,
+        })
+    }
+}
+
+impl ConnectorArgs {
+    /// Loads the connector and asks it what it is.
+    pub(crate) async fn describe(
+        &self,
+        limits: &LimitArgs,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Described, CliError> {
+        let path = connectors::find(&self.connector)?;
+        let cache = if self.no_cache { None } else { self.cache_folder().map(Cache::new) };
+        let engine = Engine::new(limits.limits(), cache).map_err(|error| {
+            CliError::usage(format!("the engine cannot be set up: {error}")).next("look at the values of the limits")
+        })?;
+        Ok(Described::load(Arc::new(engine), &path, observer, Arc::new(SystemClock::new())).await?)
+    }
+
+    fn cache_folder(&self) -> Option<PathBuf> {
+        let from_env = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        self.cache_dir
+            .clone()
+            .or_else(|| from_env("XDG_CACHE_HOME").map(|folder| folder.join("host")))
+            .or_else(|| from_env("HOME").map(|folder| folder.join(".cache").join("host")))
+    }
+}
+
+/// The world outside of a configuration.
+struct Outside;
+
+impl Source for Outside {
+    fn env(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+
+    fn file(&self, path: &str) -> std::io::Result<String> {
+        std::fs::read_to_string(path)
+    }
+}
+
+impl ConfigArgs {
+    /// Reads the configuration.
+    pub(crate) fn sources(&self) -> Result<Sources, CliError> {
+        let file = match &self.config {
+            Some(path) => {
+                let text = std::fs::read_to_string(path).map_err(|error| {
+                    CliError::config(format!("cannot read the configuration {}: {error}", path.display()))
+                        .next("check the path given to --config")
+                })?;
+                Some((path.display().to_string(), text))
+            }
+            None => None,
+        };
+        let file = file.as_ref().map(|(name, text)| (name.as_str(), text.as_str()));
+        Ok(config::load(file, &self.set, &Outside)?)
+    }
+}

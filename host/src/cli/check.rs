@@ -1,0 +1,42 @@
+//! `host check`.
+
+use std::sync::Arc;
+
+use clap::Args;
+use host::http::Archive;
+
+use super::args::{ConfigArgs, ConnectorArgs, LimitArgs, NetworkArgs};
+use super::print::Out;
+use super::progress::{Progress, Style};
+use super::{CliError, Exit};
+
+/// Arguments of `host check` and of others that ask a configured connector something.
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    #[command(flatten)]
+    connector: ConnectorArgs,
+    #[command(flatten)]
+    config: ConfigArgs,
+    #[command(flatten)]
+    network: NetworkArgs,
+    #[command(flatten)]
+    limits: LimitArgs,
+}
+
+impl CheckArgs {
+    /// Opens the connector as a run would, but keeps nothing of what it does.
+    pub(crate) async fn open(&self) -> Result<host::run::Opened, CliError> {
+        let observer = Arc::new(Progress::new(Style::Lines { verbose: false }));
+        let described = self.connector.describe(&self.limits, observer.clone()).await?;
+        let sources = self.config.sources()?;
+        Ok(described.open(sources, &self.network.network()?, Archive::disabled(), "check", observer)?)
+    }
+}
+
+/// Asks a connector whether its configuration works.
+pub(crate) async fn check(args: CheckArgs, out: &mut Out) -> Result<Exit, CliError> {
+    let opened = args.open().await?;
+    opened.check().await?;
+    out.line(format!("{} accepts the configuration and reaches its API", opened.description().name))?;
+    Ok(Exit::Complete)
+}

@@ -1,0 +1,47 @@
+//! Finding a connector: by path, or by the name of one that comes along.
+
+use std::path::{Path, PathBuf};
+
+use super::CliError;
+
+/// Folder of the connectors that come along, beside the program.
+const FOLDER: &str = "connectors";
+
+/// Turns what the user wrote into a file. A name is one without a separator and without an ending.
+pub(crate) fn find(connector: &str) -> Result<PathBuf, CliError> {
+    let path = Path::new(connector);
+    if path.components().count() > 1 || path.extension().is_some() || path.exists() {
+        return Ok(path.to_owned());
+    }
+    let folder = folder()?;
+    let found = folder.join(format!("{connector}.wasm"));
+    if found.exists() {
+        return Ok(found);
+    }
+    let known = known(&folder);
+    let next = match host::config::nearest(connector, &known) {
+        Some(near) => format!("did you mean {near}?"),
+        None if known.is_empty() => format!("give the path of a component, as in ./{connector}.wasm"),
+        None => format!("give the path of a component, or one of: {}", known.join(", ")),
+    };
+    Err(CliError::usage(format!("there is no connector {connector}")).next(next))
+}
+
+fn folder() -> Result<PathBuf, CliError> {
+    let program = std::env::current_exe()
+        .map_err(|error| CliError::internal(format!("cannot find the program's own folder: {error}")))?;
+    Ok(program.parent().unwrap_or(Path::new(".")).join(FOLDER))
+}
+
+fn known(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "wasm"))
+        .filter_map(|path| path.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned))
+        .collect();
+    names.sort();
+    names
+}

@@ -1,0 +1,216 @@
+//! What a user sees of an error: its kind, one sentence that says what failed, and the next step.
+
+use std::process::ExitCode;
+
+use host::config::{ConfigError, LoadError as ConfigLoadError};
+use host::engine::component::LoadError;
+use host::run::{CommitError, LockError, OpenError, RunError};
+use host::state::StateError;
+
+/// Whose fault it is, as far as that helps to mend it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Usage,
+    Config,
+    Connector,
+    Output,
+    Internal,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Usage => "usage",
+            Self::Config => "config",
+            Self::Connector => "connector",
+            Self::Output => "output",
+            Self::Internal => "internal",
+        }
+    }
+}
+
+/// An error as its user sees it.
+#[derive(Debug)]
+pub(crate) struct CliError {
+    kind: Kind,
+    message: String,
+    next: Option<String>,
+    /// The reader of the output went away: nothing went wrong.
+    quiet: bool,
+}
+
+impl CliError {
+    fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), next: None, quiet: false }
+    }
+
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(Kind::Usage, message)
+    }
+
+    pub(crate) fn config(message: impl Into<String>) -> Self {
+        Self::new(Kind::Config, message)
+    }
+
+    pub(crate) fn internal(message: impl Into<String>) -> Self {
+        Self::new(Kind::Internal, message)
+    }
+
+    pub(crate) fn next(mut self, step: impl Into<String>) -> Self {
+        self.next = Some(step.into());
+        self
+    }
+
+    pub(crate) fn from_output(error: std::io::Error) -> Self {
+        let quiet = error.kind() == std::io::ErrorKind::BrokenPipe;
+        Self { quiet, ..Self::new(Kind::Output, format!("cannot write to standard output: {error}")) }
+    }
+
+    /// Writes it out.
+    fn text(&self) -> String {
+        let mut text = format!("error[{}]: {}", self.kind.name(), self.message);
+        if let Some(next) = &self.next {
+            text.push_str("\nnext: ");
+            text.push_str(next);
+        }
+        text
+    }
+
+    /// Prints it and returns the exit code.
+    pub(crate) fn exit(&self) -> ExitCode {
+        if self.quiet {
+            return ExitCode::SUCCESS;
+        }
+        super::print::stderr(&self.text());
+        ExitCode::from(2)
+    }
+}
+
+/// Writes an error with its causes.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        // Some libraries repeat the cause in their own text.
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+impl From<LoadError> for CliError {
+    fn from(error: LoadError) -> Self {
+        let next = match &error {
+            LoadError::Read { .. } => "check the path; connectors that come along are named without a path: github, rest",
+            LoadError::NotWasm { .. } => "give a component, built with `cargo build --target wasm32-wasip2` or the tools of another SDK",
+            LoadError::CoreModule { .. } => {
+                "build a component: in Rust with --target wasm32-wasip2, else with `wasm-tools component new`"
+            }
+            LoadError::Malformed { .. } => "build or download it again; the file may be cut off",
+            LoadError::ForbiddenImport { .. } => {
+                "rebuild the connector without it; a connector reaches the world through ingest:connector only"
+            }
+            LoadError::OtherVersion { .. } => "rebuild the connector with the SDK of this host's version",
+            LoadError::NotAConnector { .. } => {
+                "build it for the world ingest:connector/connector; `connector_sdk::export!` does in Rust"
+            }
+            LoadError::Limit(_) => "look at what the connector asks for before you allow it",
+            LoadError::Compile { .. } => "the component may be made for a newer WebAssembly; rebuild it with the SDK's tools",
+        };
+        Self::new(Kind::Connector, chain(&error)).next(next)
+    }
+}
+
+impl From<ConfigLoadError> for CliError {
+    fn from(error: ConfigLoadError) -> Self {
+        let next = match &error {
+            ConfigLoadError::Format(_) => "name the file .yaml, .toml or .json".to_owned(),
+            ConfigLoadError::Syntax { .. } => "mend the file at the place named".to_owned(),
+            ConfigLoadError::NotAnObject(_) => "write keys and values, as in `org: rust-lang`".to_owned(),
+            ConfigLoadError::Env { name, .. } => format!("set it, as in `export {name}=…`"),
+            ConfigLoadError::File { .. } => "check the path in the configuration".to_owned(),
+            ConfigLoadError::Unknown { .. } => "write ${env:NAME} or ${file:PATH}".to_owned(),
+            ConfigLoadError::Setting(_) => "write --set KEY=VALUE, as in --set org=rust-lang".to_owned(),
+        };
+        Self::new(Kind::Config, chain(&error)).next(next)
+    }
+}
+
+impl From<OpenError> for CliError {
+    fn from(error: OpenError) -> Self {
+        let (kind, next) = match error {
+            OpenError::Load(error) => return error.into(),
+            OpenError::Config(ConfigError::Schema(_)) => {
+                (Kind::Connector, "tell the connector's author; the host cannot check a configuration against it")
+            }
+            OpenError::Config(_) => (Kind::Config, "see what can be set with `host inspect CONNECTOR`"),
+            OpenError::Call { .. } => (Kind::Connector, "run with -v for its log, and tell the connector's author"),
+            OpenError::Refused(_) => {
+                (Kind::Connector, "mend what it names; `host inspect CONNECTOR` shows how it is configured")
+            }
+            OpenError::Host(_) => (Kind::Connector, "mend the value it is filled from, or tell the connector's author"),
+            OpenError::HostValue(_) => (Kind::Config, "set it in the configuration or with --set"),
+            OpenError::Transport(_) => (Kind::Usage, "check the file given to --ca-file"),
+        };
+        Self::new(kind, chain(&error)).next(next)
+    }
+}
+
+impl From<StateError> for CliError {
+    fn from(error: StateError) -> Self {
+        let next = match &error {
+            StateError::Damaged { .. } => {
+                "restore the file from a backup, or give another --out and read everything again; the parts stay readable"
+            }
+            StateError::Newer { .. } => "use the newer host, or give another --out",
+            StateError::Unusable { .. } => "check that the folder can be written and the disk has room",
+        };
+        Self::new(Kind::Output, chain(&error)).next(next)
+    }
+}
+
+impl From<RunError> for CliError {
+    fn from(error: RunError) -> Self {
+        let (kind, next) = match &error {
+            RunError::ConnectionName(_) => (Kind::Usage, "give --connection another name".to_owned()),
+            RunError::Commit(CommitError::Missing { .. }) => {
+                (Kind::Output, "put the file back, or read everything again with --full".to_owned())
+            }
+            RunError::Out { .. } | RunError::Commit(_) | RunError::Archive(_) => {
+                (Kind::Output, "check that the folder can be written and the disk has room, or give another --out".to_owned())
+            }
+            RunError::Lock(LockError::Held { .. }) => {
+                (Kind::Output, "wait for it to end, or give this one another --connection and --out".to_owned())
+            }
+            RunError::Lock(LockError::Io { .. }) => {
+                (Kind::Output, "check that the folder can be written, or give another --out".to_owned())
+            }
+            RunError::NoSuchStream { wanted, known } => {
+                let next = match host::config::nearest(wanted, known) {
+                    Some(near) => format!("did you mean {near}?"),
+                    None => format!("give one of: {}", known.join(", ")),
+                };
+                (Kind::Usage, next)
+            }
+            RunError::StreamName(_) => (Kind::Connector, "tell the connector's author".to_owned()),
+            RunError::OtherOwner { .. } => (Kind::Output, "give this connection another --out".to_owned()),
+            RunError::PreviewOverData(_) => (Kind::Usage, "give the preview another --out".to_owned()),
+            RunError::ConfigChanged(_) => (
+                Kind::Config,
+                "read everything again with --full, go on with what is there with --keep-state, or give the new \
+                 configuration a --connection and --out of its own"
+                    .to_owned(),
+            ),
+            RunError::Open(_) | RunError::State(_) => (Kind::Internal, String::new()),
+        };
+        match error {
+            RunError::Open(error) => error.into(),
+            RunError::State(error) => error.into(),
+            error => Self::new(kind, chain(&error)).next(next),
+        }
+    }
+}

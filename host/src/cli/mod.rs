@@ -1,0 +1,96 @@
+//! The command line: one file a subcommand.
+
+mod args;
+mod check;
+mod connectors;
+mod error;
+mod inspect;
+mod print;
+mod progress;
+mod report;
+mod run;
+mod runs;
+mod streams;
+mod units;
+
+use clap::{Parser, Subcommand};
+
+pub(crate) use self::error::CliError;
+use self::print::Out;
+
+/// Everything that `host` understands.
+#[derive(Debug, Parser)]
+#[command(
+    name = "host",
+    version,
+    about = "Runs API connectors: sandboxed WebAssembly components that bring an API's data as Parquet.",
+    long_about = "Runs API connectors: sandboxed WebAssembly components that bring an API's data as Parquet.\n\n\
+        A connector knows one API's pagination and parsing and nothing else. The host makes its requests, keeps its \
+        secrets, waits for rate limits, writes its records, and says whether they are complete.",
+    after_help = "Exit codes: 0 complete, 1 something is incomplete or failed, 2 could not start, 3 nothing is known to \
+        be missing but it cannot be proven.",
+    disable_help_subcommand = true,
+    max_term_width = 100
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Reads a connector's streams into files.
+    Run(Box<run::RunArgs>),
+    /// Asks a connector whether its configuration and credentials work.
+    Check(check::CheckArgs),
+    /// Lists a connector's streams.
+    Streams(streams::StreamsArgs),
+    /// Shows what a connector is, what it reaches and how it is configured, without a request.
+    Inspect(inspect::InspectArgs),
+    /// Lists the runs of an output folder.
+    Runs(runs::RunsArgs),
+    /// Shows the report of a run.
+    Report(report::ReportArgs),
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Complete,
+    Incomplete,
+    Unproven,
+}
+
+impl Exit {
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Self::Complete => 0,
+            Self::Incomplete => 1,
+            Self::Unproven => 3,
+        }
+    }
+}
+
+/// Runs a command.
+pub(crate) fn dispatch(cli: Cli) -> Result<Exit, CliError> {
+    let mut out = Out::stdout();
+    match cli.command {
+        Command::Run(args) => block_on(run::run(*args, &mut out))?,
+        Command::Check(args) => block_on(check::check(args, &mut out))?,
+        Command::Streams(args) => block_on(streams::streams(args, &mut out))?,
+        Command::Inspect(args) => block_on(inspect::inspect(args, &mut out))?,
+        Command::Runs(args) => runs::runs(&args, &mut out),
+        Command::Report(args) => report::report(&args, &mut out),
+    }
+}
+
+fn block_on<F: Future>(future: F) -> Result<F::Output, CliError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::internal(format!("cannot start threads: {error}")))?;
+    let result = runtime.block_on(future);
+    // A connection that is still open must not hold the process back.
+    runtime.shutdown_background();
+    Ok(result)
+}

@@ -1,0 +1,39 @@
+//! `host report`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use host::run::run_folder;
+
+use super::print::Out;
+use super::{CliError, Exit, runs};
+
+/// Arguments of `host report`.
+#[derive(Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// The run, or the start of its id [default: the newest].
+    run: Option<String>,
+    /// Output folder.
+    #[arg(long, value_name = "DIR", default_value = "data")]
+    out: PathBuf,
+}
+
+/// Prints the report of a run.
+pub(crate) fn report(args: &ReportArgs, out: &mut Out) -> Result<Exit, CliError> {
+    let known = runs::load(&args.out)?;
+    let wanted = args.run.as_deref().unwrap_or_default();
+    let mut matching = known.iter().filter(|run| run.id.starts_with(wanted));
+    let run = matching.next().ok_or_else(|| {
+        CliError::usage(format!("there is no run {wanted} in {}", args.out.display())).next("list them with `host runs`")
+    })?;
+    if args.run.is_some() && matching.next().is_some() {
+        return Err(CliError::usage(format!("several runs start with {wanted}")).next("give more of the run's id"));
+    }
+    let path = run_folder(&args.out, &run.id).join("report.json");
+    let text = std::fs::read_to_string(&path).map_err(|error| {
+        CliError::usage(format!("the run {} left no report: {}: {error}", run.id, path.display()))
+            .next("it may be under way, or its process was killed: run its command again to go on")
+    })?;
+    out.line(text.trim_end())?;
+    Ok(Exit::Complete)
+}

@@ -1,0 +1,203 @@
+//! `host run`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use host::event::Observer;
+use host::run::{Format, Options, PartLimits, Report, Stop, Stopper, Verdict};
+
+use super::args::{ConfigArgs, ConnectorArgs, LimitArgs, NetworkArgs};
+use super::print::{self, Out};
+use super::progress::{Progress, Style};
+use super::units::{self, parse_bytes, parse_duration};
+use super::{CliError, Exit};
+
+/// Arguments of `host run`.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    connector: ConnectorArgs,
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Stream to read [default: all]. Repeatable.
+    #[arg(long, value_name = "NAME")]
+    stream: Vec<String>,
+    /// Output folder.
+    #[arg(long, value_name = "DIR", default_value = "data")]
+    out: PathBuf,
+    /// Form of the files.
+    #[arg(long, value_enum, default_value_t = FormatArg::Parquet)]
+    format: FormatArg,
+    /// Stop each stream after so many records: a preview, which the next run replaces.
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
+    /// Read everything again; what is there stays until the new reading is complete.
+    #[arg(long)]
+    full: bool,
+    /// Go on with what is there although the configuration has changed.
+    #[arg(long)]
+    keep_state: bool,
+    /// Name of the connector with this configuration and its state [default: the connector's name].
+    #[arg(long, value_name = "NAME")]
+    connection: Option<String>,
+    /// Streams and partitions that are read at the same time.
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    concurrency: usize,
+    /// Keep no copy of requests and responses; such a run cannot be replayed.
+    #[arg(long)]
+    no_archive: bool,
+    /// Most records in a file.
+    #[arg(long, value_name = "N", default_value_t = 2_000_000)]
+    part_rows: u64,
+    /// Size at which a file is ended.
+    #[arg(long, value_name = "BYTES", default_value = "128MiB", value_parser = parse_bytes)]
+    part_bytes: u64,
+    /// Longest time that records wait to be committed: at most so much is fetched again after a crash.
+    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = parse_duration)]
+    part_age: Duration,
+    /// Print the report as JSON, and nothing else, on standard output.
+    #[arg(long)]
+    json: bool,
+    /// Show warnings and errors only.
+    #[arg(long, short, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Show debug lines of the connector and each commit.
+    #[arg(long, short)]
+    verbose: bool,
+    #[command(flatten)]
+    network: NetworkArgs,
+    #[command(flatten)]
+    limits: LimitArgs,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum FormatArg {
+    /// Apache Parquet, compressed with zstd.
+    Parquet,
+    /// One JSON text a line.
+    Jsonl,
+}
+
+/// Runs a connection.
+pub(crate) async fn run(args: RunArgs, out: &mut Out) -> Result<Exit, CliError> {
+    let style = match (args.quiet, print::is_watched() && !args.json) {
+        (true, _) => Style::Quiet,
+        (false, true) => Style::Moving { verbose: args.verbose },
+        (false, false) => Style::Lines { verbose: args.verbose },
+    };
+    let progress = Arc::new(Progress::new(style));
+    let observer: Arc<dyn Observer> = progress.clone();
+    let (stopper, stop) = Stop::new();
+    tokio::spawn(listen(stopper));
+    let described = args.connector.describe(&args.limits, observer.clone()).await?;
+    let options = Options {
+        connection: args.connection.clone().unwrap_or_else(|| described.description().name.clone()),
+        out: args.out.clone(),
+        sources: args.config.sources()?,
+        streams: args.stream.clone(),
+        format: match args.format {
+            FormatArg::Parquet => Format::Parquet,
+            FormatArg::Jsonl => Format::JsonLines,
+        },
+        limit: args.limit,
+        full: args.full,
+        keep_state: args.keep_state,
+        concurrency: args.concurrency,
+        parts: PartLimits { rows: args.part_rows.max(1), bytes: args.part_bytes.max(1), age: args.part_age },
+        archive: !args.no_archive,
+        network: args.network.network()?,
+    };
+    let report = host::run::run(described, options, observer, stop).await?;
+    progress.finish();
+    if args.json {
+        out.line(serde_json::to_string_pretty(&report).unwrap_or_default())?;
+    } else if !args.quiet {
+        summary(&report, &args, out)?;
+    }
+    Ok(match report.finding.verdict {
+        Verdict::Complete => Exit::Complete,
+        Verdict::Unproven => Exit::Unproven,
+        Verdict::Incomplete => Exit::Incomplete,
+    })
+}
+
+/// Stops the run in good order at the first signal, and at once at the second.
+async fn listen(stopper: Stopper) {
+    if signal().await {
+        print::stderr("stopping: what has arrived is being committed (once more to stop at once)");
+        stopper.stop();
+        if signal().await {
+            // 128 + SIGINT, as a shell would say it.
+            std::process::exit(130);
+        }
+    }
+}
+
+/// Waits for SIGINT or SIGTERM; false where signals can't be had.
+async fn signal() -> bool {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return false;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    true
+}
+
+fn summary(report: &Report, args: &RunArgs, out: &mut Out) -> Result<(), CliError> {
+    let rows: Vec<Vec<String>> = report
+        .streams
+        .iter()
+        .map(|stream| {
+            vec![
+                stream.name.clone(),
+                stream.mode.to_owned(),
+                units::count(stream.records),
+                units::count(stream.pages),
+                units::count(stream.traffic.requests),
+                units::count(stream.traffic.retries),
+                units::bytes(stream.traffic.received_bytes),
+                units::millis(stream.traffic.waited_ms),
+                stream.parts.len().to_string(),
+                stream.finding.verdict.to_string(),
+            ]
+        })
+        .collect();
+    out.table(
+        &["stream", "mode", "records", "pages", "requests", "retries", "received", "waited", "files", "verdict"],
+        &rows,
+    )?;
+    let reads = report.streams.iter().flat_map(|stream| stream.reads.iter().map(move |read| (stream, read)));
+    let moved: Vec<Vec<String>> = reads
+        .filter(|(_, read)| read.watermark_after.is_some())
+        .map(|(stream, read)| {
+            vec![
+                read.partition.as_ref().map_or(stream.name.clone(), |id| format!("{}/{id}", stream.name)),
+                read.watermark_before.clone().unwrap_or_else(|| "the beginning".to_owned()),
+                read.watermark_after.clone().unwrap_or_default(),
+            ]
+        })
+        .collect();
+    if !moved.is_empty() {
+        out.line("")?;
+        out.table(&["watermark of", "before", "now"], &moved)?;
+    }
+    out.line("")?;
+    out.line(format!(
+        "{}: {} records in {} ({} run {})",
+        report.finding.verdict,
+        units::count(report.records()),
+        units::millis(report.ended_ms.saturating_sub(report.started_ms)),
+        if report.resumed { "resumed" } else { "new" },
+        report.run
+    ))?;
+    for reason in &report.finding.reasons {
+        out.line(format!("  {reason}"))?;
+    }
+    out.line(format!("files in {}; more in `host report --out {}`", args.out.display(), args.out.display()))
+}

@@ -1,0 +1,78 @@
+//! `host runs`.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use host::run::state_path;
+use host::state::{Run, RunStatus, Sqlite, StateStore};
+
+use super::print::Out;
+use super::{CliError, Exit, units};
+
+/// Arguments of `host runs`.
+#[derive(Debug, Args)]
+pub(crate) struct RunsArgs {
+    /// Output folder.
+    #[arg(long, value_name = "DIR", default_value = "data")]
+    out: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Reads the runs of an output folder, newest first.
+pub(crate) fn load(out: &Path) -> Result<Vec<Run>, CliError> {
+    let path = state_path(out);
+    if !path.exists() {
+        return Err(CliError::usage(format!("there are no runs in {}", out.display()))
+            .next("give the output folder of a run with --out, or make one with `host run`"));
+    }
+    Ok(Sqlite::open(&path)?.runs()?)
+}
+
+/// Lists the runs of an output folder.
+pub(crate) fn runs(args: &RunsArgs, out: &mut Out) -> Result<Exit, CliError> {
+    let runs = load(&args.out)?;
+    if args.json {
+        let list: Vec<_> = runs
+            .iter()
+            .map(|run| {
+                serde_json::json!({
+                    "run": run.id, "connection": run.connection, "connector": run.connector,
+                    "started_ms": run.started_ms, "ended_ms": run.ended_ms, "status": status(run.status),
+                    "verdict": run.verdict, "records": run.records,
+                })
+            })
+            .collect();
+        out.line(serde_json::to_string_pretty(&list).unwrap_or_default())?;
+        return Ok(Exit::Complete);
+    }
+    let rows: Vec<Vec<String>> = runs
+        .iter()
+        .map(|run| {
+            vec![
+                run.id.clone(),
+                run.connection.clone(),
+                run.connector.clone(),
+                units::moment(run.started_ms),
+                run.ended_ms.map(|end| units::millis(end.saturating_sub(run.started_ms))).unwrap_or_default(),
+                status(run.status).to_owned(),
+                run.verdict.clone().unwrap_or_default(),
+                units::count(run.records),
+            ]
+        })
+        .collect();
+    out.table(
+        &["run", "connection", "connector", "started (UTC)", "took", "status", "verdict", "records"],
+        &rows,
+    )?;
+    Ok(Exit::Complete)
+}
+
+fn status(status: RunStatus) -> &'static str {
+    match status {
+        RunStatus::Running => "running",
+        RunStatus::Interrupted => "interrupted",
+        RunStatus::Ended => "ended",
+    }
+}

@@ -1,0 +1,149 @@
+//! A connection's configuration: read from YAML, TOML or JSON, filled with values from outside, checked against the
+//! connector's JSON Schema, and cut in two: what the connector sees, and the secrets, which it sees as placeholders.
+
+mod load;
+mod secrets;
+mod validate;
+
+use serde_json::Value;
+
+pub use self::load::{LoadError, Source, Sources, load};
+pub use self::validate::{Problem, SchemaError, nearest};
+use crate::auth::Secrets;
+
+/// A configuration that fits its connector.
+#[derive(Debug)]
+pub struct Config {
+    /// What the connector sees: defaults filled in, secrets replaced by placeholders.
+    pub visible: Value,
+    /// The secrets behind the placeholders.
+    pub secrets: Secrets,
+    /// Names of what the user gave (not the schema's defaults), as JSON pointers.
+    pub given: Value,
+    /// Secrets given in plain text in a configuration file or on the command line, and values from the environment or a
+    /// file that the connector does not declare as secret: things to warn of.
+    pub warnings: Vec<String>,
+}
+
+/// Why a configuration is not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The connector's schema is no JSON Schema.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+    /// Values don't fit the schema.
+    #[error("the configuration does not fit the connector:\n{}", list(.0))]
+    Invalid(Vec<Problem>),
+    /// A secret cannot be kept secret.
+    #[error("{0}")]
+    Secret(String),
+}
+
+fn list(problems: &[Problem]) -> String {
+    problems.iter().map(|problem| format!("  {problem}")).collect::<Vec<_>>().join("\n")
+}
+
+impl Config {
+    /// Checks what the user gave against the connector's schema.
+    ///
+    /// # Errors
+    ///
+    /// Every value that does not fit, with its place and reason.
+    pub fn new(given: Sources, schema: &str) -> Result<Self, ConfigError> {
+        let schema = validate::Schema::parse(schema)?;
+        let Sources { mut value, settings, outside } = given;
+        for setting in &settings {
+            schema.apply(&mut value, setting).map_err(|problem| ConfigError::Invalid(vec![problem]))?;
+        }
+        let given = value.clone();
+        schema.fill_defaults(&mut value);
+        let problems = schema.problems(&value);
+        if !problems.is_empty() {
+            return Err(ConfigError::Invalid(problems));
+        }
+        let places = schema.secret_places(&value);
+        let mut warnings = Vec::new();
+        for (pointer, name) in &outside {
+            if !places.iter().any(|place| pointer == place) {
+                warnings.push(format!(
+                    "{pointer} comes from {name}, and the connector does not declare it as a secret: it will see the value"
+                ));
+            }
+        }
+        let (visible, secrets) = secrets::split(value, &places).map_err(ConfigError::Secret)?;
+        Ok(Self { visible, secrets, given, warnings })
+    }
+
+    /// Returns a digest of what the connector reads by: everything but the secrets, which may be renewed at any time.
+    pub fn digest(&self) -> String {
+        use sha2::Digest;
+        crate::engine::cache::hex(sha2::Sha256::digest(canonical(&self.visible).as_bytes()).as_slice())
+    }
+}
+
+/// Writes a value with its keys in order.
+fn canonical(value: &Value) -> String {
+    match value {
+        Value::Object(map) => {
+            let mut members: Vec<_> = map.iter().collect();
+            members.sort_by_key(|(name, _)| name.as_str());
+            let members: Vec<String> = members
+                .into_iter()
+                .map(|(name, value)| format!("{}:{}", Value::String(name.clone()), canonical(value)))
+                .collect();
+            format!("{{{}}}", members.join(","))
+        }
+        Value::Array(items) => format!("[{}]", items.iter().map(canonical).collect::<Vec<_>>().join(",")),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const SCHEMA: &str = r#"{
+        "type": "object", "additionalProperties": false, "required": ["org"],
+        "properties": {
+            "org": {"type": "string"},
+            "per_page": {"type": "integer", "default": 100},
+            "auth": {"type": "object", "properties": {"token": {"type": "string", "writeOnly": true}}}
+        }}"#;
+
+    fn config(value: Value) -> Result<Config, ConfigError> {
+        Config::new(Sources { value, ..Sources::default() }, SCHEMA)
+    }
+
+    #[test]
+    fn defaults_are_filled_in_and_secrets_taken_out() {
+        let config = config(json!({"org": "acme", "auth": {"token": "s3cret-value"}})).unwrap();
+        assert_eq!(config.visible["per_page"], 100);
+        let placeholder = config.visible["auth"]["token"].as_str().unwrap();
+        assert!(!placeholder.contains("s3cret"), "{placeholder}");
+        assert!(!format!("{config:?}").replace("given", "").contains("\"visible\": s3cret"));
+        assert_eq!(config.secrets.redact("it is s3cret-value!"), "it is [secret auth.token]!");
+    }
+
+    #[test]
+    fn a_new_secret_is_the_same_configuration_and_a_new_value_is_not() {
+        let one = config(json!({"org": "acme", "auth": {"token": "s3cret-one"}})).unwrap();
+        let two = config(json!({"auth": {"token": "s3cret-two"}, "org": "acme", "per_page": 100})).unwrap();
+        let other = config(json!({"org": "other"})).unwrap();
+        assert_eq!(one.digest(), two.digest());
+        assert_ne!(one.digest(), other.digest());
+    }
+
+    #[test]
+    fn every_problem_is_listed_with_its_place() {
+        let error = config(json!({"ogr": "acme", "per_page": "many"})).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the configuration does not fit the connector:\n  \
+             /per_page: \"many\" is not of type \"integer\"\n  \
+             unknown key \"ogr\"; did you mean \"org\"?\n  \
+             \"org\" is a required property"
+        );
+    }
+}

@@ -1,0 +1,118 @@
+//! Compiled code on disk, so that only the first run of a component waits for the compiler.
+//!
+//! A file is found by the SHA-256 of the component and the engine's configuration. Its first 32 bytes are the SHA-256
+//! of the rest, checked each time before a byte of it is trusted: a file that does not match is removed and the
+//! component compiled again. The folder holds native code, so it belongs to the user alone (mode 0700).
+
+use std::fs;
+use std::hash::{Hash, Hasher};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+use wasmtime::component::Component;
+
+const DIGEST_BYTES: usize = 32;
+
+/// A folder of compiled components.
+#[derive(Debug, Clone)]
+pub struct Cache {
+    folder: PathBuf,
+}
+
+/// What became of a look-up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The compiled code was there and whole.
+    Hit,
+    /// There was none, or it was made for another engine.
+    Miss,
+    /// There was one, but not as it was written; it has been removed.
+    Damaged,
+}
+
+impl Cache {
+    /// Uses `folder`, which is made when the first component is stored.
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Self { folder: folder.into() }
+    }
+
+    /// Returns where the code of a component would be.
+    pub fn path(&self, engine: &wasmtime::Engine, component_digest: &str) -> PathBuf {
+        let mut hasher = Sha256Hasher::default();
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+        let configuration = hasher.hex();
+        let configuration = configuration.get(..16).unwrap_or(&configuration);
+        self.folder.join(format!("{component_digest}-{configuration}.cwasm"))
+    }
+
+    /// Loads the compiled code of a component, where there is any that is whole.
+    pub(crate) fn load(&self, engine: &wasmtime::Engine, component_digest: &str) -> (Option<Component>, Outcome) {
+        let path = self.path(engine, component_digest);
+        let Ok(file) = fs::read(&path) else {
+            return (None, Outcome::Miss);
+        };
+        let component = match file.split_at_checked(DIGEST_BYTES) {
+            Some((digest, code)) if Sha256::digest(code).as_slice() == digest => deserialize(engine, code),
+            _ => None,
+        };
+        if component.is_none() {
+            // Nothing is lost when this fails: the next store writes over it.
+            let _ = fs::remove_file(&path);
+            return (None, Outcome::Damaged);
+        }
+        (component, Outcome::Hit)
+    }
+
+    /// Stores compiled code. A half-written file is never seen under its name.
+    pub(crate) fn store(&self, engine: &wasmtime::Engine, component_digest: &str, code: &[u8]) -> std::io::Result<()> {
+        make_private_folder(&self.folder)?;
+        let path = self.path(engine, component_digest);
+        let unfinished = path.with_extension(format!("{}.tmp", std::process::id()));
+        let mut file = fs::File::create(&unfinished)?;
+        file.write_all(Sha256::digest(code).as_slice())?;
+        file.write_all(code)?;
+        drop(file);
+        fs::rename(unfinished, path)
+    }
+}
+
+#[expect(unsafe_code, reason = "wasmtime trusts what it deserializes; the digest of the code has just been checked")]
+fn deserialize(engine: &wasmtime::Engine, code: &[u8]) -> Option<Component> {
+    // SAFETY: the bytes are those that `Component::serialize` of an engine with the same configuration returned: the
+    // file's name holds the configuration's hash, its digest matches, and the folder is writable by its owner alone.
+    unsafe { Component::deserialize(engine, code) }.ok()
+}
+
+fn make_private_folder(folder: &Path) -> std::io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}
+
+/// Feeds a `Hash` value into SHA-256: stable over processes, unlike the default hasher's promise.
+#[derive(Default)]
+struct Sha256Hasher(Sha256);
+
+impl Sha256Hasher {
+    fn hex(self) -> String {
+        hex(self.0.finalize().as_slice())
+    }
+}
+
+impl Hasher for Sha256Hasher {
+    fn finish(&self) -> u64 {
+        0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+}
+
+/// Writes bytes as lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,79 @@
+//! What one instance of a connector has: the state behind its imports, and what it has used up.
+
+use std::sync::Arc;
+
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+use super::limits::{Limits, Meter};
+use crate::capability::clock::ClockCtx;
+use crate::capability::http::HttpCtx;
+use crate::capability::log::LogCtx;
+use crate::capability::output::OutputCtx;
+use crate::capability::rate_limit::RateLimitCtx;
+use crate::capability::storage::StorageCtx;
+use crate::capability::wasi;
+use crate::time::Time;
+
+/// The state of one store.
+pub struct Guest {
+    pub(crate) table: ResourceTable,
+    pub(crate) wasi: WasiCtx,
+    pub(crate) http: HttpCtx,
+    pub(crate) clock: ClockCtx,
+    pub(crate) storage: StorageCtx,
+    pub(crate) rate_limit: RateLimitCtx,
+    pub(crate) log: LogCtx,
+    pub(crate) output: OutputCtx,
+    pub(crate) meter: Meter,
+    /// Ticks of the engine's epoch since the guest last called the host.
+    pub(crate) ticks: u64,
+    pub(crate) limits: Arc<Limits>,
+}
+
+/// The interfaces' states, from which a [`Guest`] is made.
+pub struct Capabilities {
+    /// State of `http`.
+    pub http: HttpCtx,
+    /// State of `storage`.
+    pub storage: StorageCtx,
+    /// State of `rate-limit`.
+    pub rate_limit: RateLimitCtx,
+    /// State of `log`.
+    pub log: LogCtx,
+    /// State of `output`.
+    pub output: OutputCtx,
+    /// The time behind `clock` and WASI's clocks.
+    pub time: Arc<dyn Time>,
+    /// Seed of the guest's random numbers.
+    pub seed: u64,
+}
+
+impl Guest {
+    /// Makes the state of one instance.
+    pub fn new(capabilities: Capabilities, limits: Arc<Limits>) -> Self {
+        let Capabilities { http, storage, rate_limit, log, output, time, seed } = capabilities;
+        let mut table = ResourceTable::new();
+        // Responses, pending requests and WASI streams; a guest that leaks them ends here, not in the host's memory.
+        table.set_max_capacity(10_000);
+        Self {
+            table,
+            wasi: wasi::context(&log, &time, seed),
+            http,
+            clock: ClockCtx::new(time),
+            storage,
+            rate_limit,
+            log,
+            output,
+            meter: Meter::new(&limits),
+            ticks: 0,
+            limits,
+        }
+    }
+}
+
+impl WasiView for Guest {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}

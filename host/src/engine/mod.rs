@@ -1,0 +1,312 @@
+//! wasmtime: its configuration, the compiled-code cache, the limits, and how a connector's functions are called.
+
+pub mod bindings;
+pub mod cache;
+pub mod component;
+pub mod guest;
+pub mod limits;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use wasmtime::component::{Component, Linker};
+use wasmtime::{CallHook, Config, Store, Trap, UpdateDeadline};
+
+use self::bindings::ConnectorPre;
+use self::bindings::exports::ingest::connector::source;
+use self::cache::{Cache, Outcome};
+use self::component::{LoadError, Summary};
+use self::guest::{Capabilities, Guest};
+use self::limits::{Limit, LimitReached, Limits};
+use crate::capability;
+
+/// Time between two ticks of the epoch: a guest that computes yields to the others this often, and its computing time
+/// is measured in these steps.
+const TICK: Duration = Duration::from_millis(10);
+
+/// Stack that host functions may use on top of the guest's own.
+const HOST_STACK_BYTES: usize = 1 << 20;
+
+/// Compiles connectors and makes instances of them. One serves a whole process.
+pub struct Engine {
+    wasmtime: wasmtime::Engine,
+    linker: Linker<Guest>,
+    cache: Option<Cache>,
+    limits: Arc<Limits>,
+    _ticker: Ticker,
+}
+
+/// A component that is ready to be instantiated.
+pub struct Connector {
+    pre: ConnectorPre<Guest>,
+    summary: Summary,
+    cache: Option<Outcome>,
+}
+
+/// Why a call of a connector's function ended without an answer.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// A limit was reached.
+    #[error(transparent)]
+    Limit(#[from] LimitReached),
+    /// The connector used an interface as it must not.
+    #[error("{0}")]
+    Misuse(String),
+    /// The host could not go on; the connector has no part in it.
+    #[error("{0}")]
+    Host(crate::http::Error),
+    /// The run's own writer could not take the records.
+    #[error(transparent)]
+    Writer(crate::run::WriterGone),
+    /// The connector crashed.
+    #[error("the connector crashed: {0}")]
+    Crash(String),
+}
+
+impl Engine {
+    /// Makes an engine; with a cache, compiled code is kept there.
+    ///
+    /// # Errors
+    ///
+    /// When wasmtime refuses the configuration, as for a stack of no bytes.
+    pub fn new(limits: Limits, cache: Option<Cache>) -> wasmtime::Result<Self> {
+        let mut config = Config::new();
+        config
+            .epoch_interruption(true)
+            .max_wasm_stack(limits.stack_bytes)
+            .async_stack_size(limits.stack_bytes + HOST_STACK_BYTES)
+            .wasm_component_model(true)
+            // A trace of function names helps an author; file names and lines would need debug sections parsed.
+            .wasm_backtrace_details(wasmtime::WasmBacktraceDetails::Disable);
+        let wasmtime = wasmtime::Engine::new(&config)?;
+        let mut linker = Linker::new(&wasmtime);
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+        capability::http::add_to_linker(&mut linker)?;
+        capability::clock::add_to_linker(&mut linker)?;
+        capability::storage::add_to_linker(&mut linker)?;
+        capability::rate_limit::add_to_linker(&mut linker)?;
+        capability::log::add_to_linker(&mut linker)?;
+        capability::output::add_to_linker(&mut linker)?;
+        let ticker = Ticker::start(wasmtime.clone());
+        Ok(Self { wasmtime, linker, cache, limits: Arc::new(limits), _ticker: ticker })
+    }
+
+    /// Returns the limits that every instance gets.
+    pub fn limits(&self) -> &Arc<Limits> {
+        &self.limits
+    }
+
+    /// Loads a connector: from the cache, or by compiling it.
+    ///
+    /// # Errors
+    ///
+    /// When the file is no connector; see [`LoadError`].
+    pub fn load(&self, path: &Path) -> Result<Connector, LoadError> {
+        let (bytes, summary) = component::read(path, &self.limits)?;
+        let compile_error = |error: wasmtime::Error| LoadError::Compile { path: path.to_owned(), source: error.into() };
+        let (cached, outcome) = match &self.cache {
+            Some(cache) => {
+                let (component, outcome) = cache.load(&self.wasmtime, &summary.digest);
+                (component, Some(outcome))
+            }
+            None => (None, None),
+        };
+        let component = match cached {
+            Some(component) => component,
+            None => self.compile(&bytes, &summary).map_err(compile_error)?,
+        };
+        if let Some(required) = component.resources_required() {
+            if required.num_memories as usize > self.limits.memories {
+                return Err(LimitReached::count(Limit::Memories, self.limits.memories).into());
+            }
+            if required.num_tables as usize > self.limits.tables {
+                return Err(LimitReached::count(Limit::Tables, self.limits.tables).into());
+            }
+        }
+        let pre = self.linker.instantiate_pre(&component).map_err(compile_error)?;
+        let pre = ConnectorPre::new(pre).map_err(compile_error)?;
+        Ok(Connector { pre, summary, cache: outcome })
+    }
+
+    fn compile(&self, bytes: &[u8], summary: &Summary) -> wasmtime::Result<Component> {
+        let component = Component::from_binary(&self.wasmtime, bytes)?;
+        if let Some(cache) = &self.cache {
+            let code = component.serialize()?;
+            // A cache that can't be written costs time, not correctness.
+            let _ = cache.store(&self.wasmtime, &summary.digest, &code);
+        }
+        Ok(component)
+    }
+}
+
+impl Connector {
+    /// Returns what is known of the component without running it.
+    pub fn summary(&self) -> &Summary {
+        &self.summary
+    }
+
+    /// Returns what became of the look-up in the cache, where there is one.
+    pub fn cache_outcome(&self) -> Option<Outcome> {
+        self.cache
+    }
+
+    /// Makes an instance.
+    ///
+    /// # Errors
+    ///
+    /// When the component's start code fails or reaches a limit.
+    pub async fn instantiate(&self, engine: &Engine, capabilities: Capabilities) -> Result<Instance, CallError> {
+        let limits = engine.limits.clone();
+        let mut store = Store::new(&engine.wasmtime, Guest::new(capabilities, limits.clone()));
+        store.limiter(|guest| &mut guest.meter);
+        // Arguments that a guest hands over in one call: the greatest is a page that it made itself.
+        store.set_hostcall_fuel(limits.page_bytes.saturating_mul(2).max(1 << 20));
+        store.call_hook(|mut context, hook| {
+            if matches!(hook, CallHook::CallingHost) {
+                context.data_mut().ticks = 0;
+            }
+            Ok(())
+        });
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(|mut context| {
+            let guest = context.data_mut();
+            guest.ticks += 1;
+            let allowed = guest.limits.cpu;
+            if TICK.saturating_mul(u32::try_from(guest.ticks).unwrap_or(u32::MAX)) > allowed {
+                return Err(LimitReached::time(Limit::Cpu, allowed).into());
+            }
+            Ok(UpdateDeadline::Yield(1))
+        });
+        let bindings = self.pre.instantiate_async(&mut store).await.map_err(|error| call_error(error, &limits))?;
+        Ok(Instance { store, bindings })
+    }
+}
+
+/// A running connector.
+pub struct Instance {
+    store: Store<Guest>,
+    bindings: bindings::Connector,
+}
+
+/// Defines a method that calls one function of the `source` interface.
+macro_rules! call {
+    ($(#[$doc:meta])* $name:ident => $export:ident ( $($argument:ident : $type:ty),* ) -> $result:ty) => {
+        $(#[$doc])*
+        ///
+        /// # Errors
+        ///
+        /// When the connector crashes, misuses the contract or reaches a limit.
+        pub async fn $name(&mut self, $($argument: $type),*) -> Result<$result, CallError> {
+            self.store.data_mut().ticks = 0;
+            let source = self.bindings.ingest_connector_source();
+            let called = source.$export(&mut self.store, $($argument),*).await;
+            let limits = self.store.data().limits.clone();
+            called.map_err(|error| call_error(error, &limits))
+        }
+    };
+}
+
+impl Instance {
+    call! {
+        /// Asks the connector what it is.
+        describe => call_describe() -> source::Description
+    }
+    call! {
+        /// Asks the connector whether the configuration works.
+        check => call_check(config: &str) -> Result<(), source::Error>
+    }
+    call! {
+        /// Asks the connector for its streams.
+        streams => call_streams(config: &str) -> Result<Vec<source::StreamInfo>, source::Error>
+    }
+    call! {
+        /// Asks the connector for the partitions of a stream.
+        partitions => call_partitions(config: &str, stream: &str, since: Option<&str>)
+            -> Result<Vec<source::Partition>, source::Error>
+    }
+    call! {
+        /// Reads one stream or partition to its end.
+        read => call_read(request: &source::ReadRequest) -> Result<Option<String>, source::Error>
+    }
+
+    /// Takes what the guest wrote and asked since its last page.
+    pub fn take_rest(&mut self) -> (Vec<capability::storage::Write>, Vec<u64>) {
+        let guest = self.store.data_mut();
+        (guest.storage.take_pending(), guest.clock.take_answers())
+    }
+}
+
+/// Sorts an error of wasmtime into those that a user can tell apart.
+fn call_error(error: wasmtime::Error, limits: &Limits) -> CallError {
+    if let Some(limit) = error.downcast_ref::<LimitReached>() {
+        return CallError::Limit(limit.clone());
+    }
+    if let Some(Trap::StackOverflow) = error.downcast_ref::<Trap>() {
+        return LimitReached::bytes(Limit::Stack, limits.stack_bytes as u64).into();
+    }
+    if let Some(misuse) = error.downcast_ref::<capability::http::Misuse>() {
+        return CallError::Misuse(misuse.to_string());
+    }
+    if let Some(misuse) = error.downcast_ref::<capability::output::EmitError>() {
+        return CallError::Misuse(with_sources(misuse));
+    }
+    if error.is::<capability::http::HostFailure>() {
+        return match error.downcast::<capability::http::HostFailure>() {
+            Ok(failure) => CallError::Host(failure.0),
+            Err(error) => CallError::Crash(error.to_string()),
+        };
+    }
+    if let Some(gone) = error.downcast_ref::<crate::run::WriterGone>() {
+        return CallError::Writer(gone.clone());
+    }
+    let root = error.root_cause().to_string();
+    // wasmtime keeps the type of this one error to itself; a test with a guest that runs into it holds the text.
+    if root.starts_with("too much data is being copied between the host and the guest") {
+        return LimitReached::bytes(Limit::PageBytes, limits.page_bytes as u64).into();
+    }
+    CallError::Crash(root)
+}
+
+/// Writes an error with the errors that led to it, each after a colon.
+pub(crate) fn with_sources(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+/// A thread that moves the epoch on until the engine is dropped.
+struct Ticker {
+    stop: Arc<AtomicBool>,
+}
+
+impl Ticker {
+    fn start(engine: wasmtime::Engine) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let weak = engine.weak();
+        drop(engine);
+        std::thread::spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                std::thread::sleep(TICK);
+                match weak.upgrade() {
+                    Some(engine) => engine.increment_epoch(),
+                    None => return,
+                }
+            }
+        });
+        Self { stop }
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,229 @@
+//! What a server says of its own limit, read from the headers of an answer. Pure functions of headers and time.
+
+use std::time::Duration;
+
+/// A reset further away than this many seconds is no number of seconds from now but a time since the epoch: 2001.
+const EPOCH_SECONDS: f64 = 1e9;
+/// From here on, a time since the epoch is in milliseconds: as seconds it would be the year 5138.
+const EPOCH_MILLISECONDS: f64 = 1e11;
+
+/// The limit as an answer tells it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Learned {
+    /// Requests of a whole window.
+    pub limit: Option<u32>,
+    /// Requests left in this window.
+    pub remaining: Option<u32>,
+    /// When the window ends, in milliseconds since the Unix epoch.
+    pub reset_at_ms: Option<u64>,
+}
+
+/// Reads the limit from `X-RateLimit-*`, `X-Rate-Limit-*` and `RateLimit-*`, or from the structured `RateLimit` field of
+/// draft-ietf-httpapi-ratelimit-headers.
+pub fn learned(headers: &[(String, String)], now_ms: u64) -> Learned {
+    let family = |part: &str| {
+        ["x-ratelimit-", "x-rate-limit-", "ratelimit-"]
+            .iter()
+            .find_map(|prefix| value(headers, &format!("{prefix}{part}")))
+    };
+    let classic = Learned {
+        limit: family("limit").and_then(first_count),
+        remaining: family("remaining").and_then(first_count),
+        reset_at_ms: family("reset").and_then(|text| reset_at_ms(text, now_ms)),
+    };
+    if classic.remaining.is_some() {
+        return classic;
+    }
+    let tightest = headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("ratelimit"));
+    let tightest = tightest.filter_map(|(_, value)| structured(value, now_ms)).min_by_key(|learned| learned.remaining);
+    let policy = || value(headers, "ratelimit-policy").and_then(|text| parameter(text, "q")).and_then(count);
+    match tightest {
+        Some(tightest) => Learned { limit: tightest.limit.or_else(policy), ..tightest },
+        None => classic,
+    }
+}
+
+/// Reads Retry-After: when to come back, in milliseconds since the Unix epoch (RFC 9110, section 10.2.3).
+pub fn retry_after_ms(headers: &[(String, String)], now_ms: u64) -> Option<u64> {
+    let text = value(headers, "retry-after")?.trim();
+    if let Ok(seconds) = text.parse::<f64>() {
+        return after(now_ms, seconds);
+    }
+    date_ms(text)
+}
+
+/// Reads a reset in any of its variants: seconds from now, seconds or milliseconds since the epoch, an ISO or HTTP date.
+pub fn reset_at_ms(text: &str, now_ms: u64) -> Option<u64> {
+    let text = text.trim().trim_matches('"');
+    match text.parse::<f64>() {
+        Ok(number) if !number.is_finite() => None,
+        Ok(number) if number >= EPOCH_MILLISECONDS => Some(number as u64),
+        Ok(number) if number >= EPOCH_SECONDS => Some((number * 1000.0) as u64),
+        Ok(number) => after(now_ms, number),
+        Err(_) => date_ms(text),
+    }
+}
+
+fn after(now_ms: u64, seconds: f64) -> Option<u64> {
+    let wait = Duration::try_from_secs_f64(seconds).ok()?;
+    Some(now_ms.saturating_add(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)))
+}
+
+fn date_ms(text: &str) -> Option<u64> {
+    let http = || {
+        let since = httpdate::parse_http_date(text).ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+        u64::try_from(since.as_millis()).ok()
+    };
+    iso_ms(text).or_else(http)
+}
+
+/// Parses a date and time of RFC 3339, with or without fractional seconds.
+fn iso_ms(text: &str) -> Option<u64> {
+    let number = |range: std::ops::Range<usize>| -> Option<i64> {
+        let digits = text.get(range)?;
+        digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
+    };
+    let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
+    let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
+    let bytes = text.as_bytes();
+    let separators = [(4, b"-"), (7, b"-"), (13, b":"), (16, b":")];
+    let shaped = separators.iter().all(|(at, separator)| bytes.get(*at) == separator.first())
+        && matches!(bytes.get(10), Some(b'T' | b't' | b' '));
+    if !shaped || !(1..=12).contains(&month) || !(1..=31).contains(&day) || hour > 23 || minute > 59 || second > 60 {
+        return None;
+    }
+    let rest = text.get(19..)?;
+    let (fraction, zone) = match rest.strip_prefix('.') {
+        None => ("", rest),
+        Some(rest) => rest.split_at(rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len())),
+    };
+    let milliseconds: i64 = format!("{fraction:0<3}").get(..3)?.parse().ok()?;
+    let offset_minutes = match zone {
+        "Z" | "z" | "" => 0,
+        _ => {
+            let (sign, rest) = zone.strip_prefix('-').map_or((1, zone.strip_prefix('+')), |rest| (-1, Some(rest)));
+            let (hours, minutes) = rest?.split_once(':')?;
+            sign * (hours.parse::<i64>().ok()? * 60 + minutes.parse::<i64>().ok()?)
+        }
+    };
+    // Days since the epoch in the proleptic Gregorian calendar, with years that begin in March.
+    let (years, months) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days = 365 * years + years / 4 - years / 100 + years / 400 + (153 * months + 2) / 5 + day - 1 - 719_468;
+    let seconds = days * 86_400 + hour * 3_600 + minute * 60 + second - offset_minutes * 60;
+    u64::try_from(seconds * 1_000 + milliseconds).ok()
+}
+
+/// Reads one `RateLimit` field: `"default";r=50;t=30`, several of them, or `limit=100, remaining=50, reset=30` as an older
+/// draft had it. Of several, the one with the least left counts.
+fn structured(text: &str, now_ms: u64) -> Option<Learned> {
+    if let Some(remaining) = parameter(text, "remaining") {
+        return Some(Learned {
+            limit: parameter(text, "limit").and_then(count),
+            remaining: count(remaining),
+            reset_at_ms: parameter(text, "reset").and_then(|text| after(now_ms, text.parse().ok()?)),
+        });
+    }
+    let items = text.split(',').filter_map(|item| {
+        let remaining = count(parameter(item, "r")?)?;
+        let reset_at_ms = parameter(item, "t").and_then(|text| after(now_ms, text.parse().ok()?));
+        Some(Learned { limit: None, remaining: Some(remaining), reset_at_ms })
+    });
+    items.min_by_key(|item| (item.remaining, std::cmp::Reverse(item.reset_at_ms)))
+}
+
+fn parameter<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    text.split([';', ',']).find_map(|part| {
+        let (own, value) = part.split_once('=')?;
+        (own.trim() == name).then(|| value.trim().trim_matches('"'))
+    })
+}
+
+/// The first number of `100, 100;w=60`, as gateways write it.
+fn first_count(text: &str) -> Option<u32> {
+    count(text.split([',', ';']).next()?.trim())
+}
+
+/// A whole number of requests; some servers write `12.0`, some `-1` for "none left".
+fn count(text: &str) -> Option<u32> {
+    let number = text.parse::<f64>().ok().filter(|number| number.is_finite())?;
+    Some(number.clamp(0.0, f64::from(u32::MAX)) as u32)
+}
+
+fn value<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    headers.iter().find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_700_000_000_000;
+
+    fn headers(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn a_reset_is_read_in_all_its_variants() {
+        for (text, at) in [
+            ("30", Some(NOW + 30_000)),
+            ("0.5", Some(NOW + 500)),
+            ("0", Some(NOW)),
+            ("1700000060", Some(NOW + 60_000)),
+            ("1700000060.25", Some(NOW + 60_250)),
+            ("1700000060000", Some(NOW + 60_000)),
+            ("2023-11-14T22:14:20Z", Some(NOW + 60_000)),
+            ("2023-11-14T23:14:20.500+01:00", Some(NOW + 60_500)),
+            ("2023-11-14T17:14:20-05:00", Some(NOW + 60_000)),
+            ("2024-02-29 00:00:00", Some(1_709_164_800_000)),
+            ("Tue, 14 Nov 2023 22:14:20 GMT", Some(NOW + 60_000)),
+            ("-5", None),
+            ("soon", None),
+            ("NaN", None),
+            ("inf", None),
+            ("2023-13-14T22:14:20Z", None),
+            ("", None),
+        ] {
+            assert_eq!(reset_at_ms(text, NOW), at, "{text}");
+        }
+    }
+
+    #[test]
+    fn retry_after_is_read_as_seconds_and_as_a_date() {
+        for (text, at) in [
+            ("120", Some(NOW + 120_000)),
+            (" 1 ", Some(NOW + 1_000)),
+            ("Tue, 14 Nov 2023 22:14:20 GMT", Some(NOW + 60_000)),
+            ("Tue, 14 Nov 2023 22:00:00 GMT", Some(NOW - 800_000)),
+            ("never", None),
+        ] {
+            assert_eq!(retry_after_ms(&headers(&[("Retry-After", text)]), NOW), at, "{text}");
+        }
+        assert_eq!(retry_after_ms(&[], NOW), None);
+    }
+
+    #[test]
+    fn limits_are_learned_from_every_family_of_headers() {
+        let whole = Learned { limit: Some(60), remaining: Some(7), reset_at_ms: Some(NOW + 30_000) };
+        for pairs in [
+            &[("X-RateLimit-Limit", "60"), ("X-RateLimit-Remaining", "7"), ("X-RateLimit-Reset", "1700000030")][..],
+            &[("x-rate-limit-limit", "60"), ("x-rate-limit-remaining", "7"), ("x-rate-limit-reset", "30")],
+            &[("RateLimit-Limit", "60, 60;w=60"), ("RateLimit-Remaining", "7"), ("RateLimit-Reset", "30")],
+            &[("RateLimit", "limit=60, remaining=7, reset=30")],
+            &[("RateLimit", "\"default\";r=7;t=30"), ("RateLimit-Policy", "\"default\";q=60;w=60")],
+            &[("RateLimit", "\"day\";r=900;t=80000, \"minute\";r=7;t=30"), ("RateLimit-Policy", "\"m\";q=60;w=60")],
+            &[
+                ("RateLimit", "\"day\";r=900;t=80000"),
+                ("RateLimit", "\"m\";r=7;t=30"),
+                ("RateLimit-Policy", "\"m\";q=60"),
+            ],
+        ] {
+            assert_eq!(learned(&headers(pairs), NOW), whole, "{pairs:?}");
+        }
+        assert_eq!(
+            learned(&headers(&[("RateLimit", "nonsense"), ("X-RateLimit-Reset", "x")]), NOW),
+            Learned::default()
+        );
+        assert_eq!(learned(&headers(&[("x-ratelimit-remaining", "-1")]), NOW).remaining, Some(0));
+    }
+}

@@ -1,0 +1,351 @@
+//! The network against servers on loopback that do what servers should and should not do.
+
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+use flate2::write::GzEncoder;
+use std::io::Write as _;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use super::address::{Resolver, SystemNames};
+use super::transport::Options;
+use super::*;
+
+/// What a server does with a request.
+enum Reply {
+    /// Answers, and keeps the connection.
+    Keep(Vec<u8>),
+    /// Answers, and closes the connection.
+    Close(Vec<u8>),
+    /// Answers this much, and then nothing.
+    Hang(Vec<u8>),
+    /// Answers this much again and again.
+    Endless(Vec<u8>),
+}
+
+struct Server {
+    url: String,
+    connections: Arc<AtomicUsize>,
+}
+
+fn ok(headers: &str, body: &[u8]) -> Vec<u8> {
+    let mut answer = format!("HTTP/1.1 200 OK\r\n{headers}content-length: {}\r\n\r\n", body.len()).into_bytes();
+    answer.extend_from_slice(body);
+    answer
+}
+
+async fn talk(mut stream: impl AsyncRead + AsyncWrite + Unpin, answer: impl Fn(&str) -> Reply) {
+    let mut received = Vec::new();
+    loop {
+        let head = loop {
+            if let Some(end) = received.windows(4).position(|window| window == b"\r\n\r\n") {
+                let rest = received.split_off(end + 4);
+                break String::from_utf8(std::mem::replace(&mut received, rest)).unwrap();
+            }
+            let mut chunk = [0; 4096];
+            match stream.read(&mut chunk).await {
+                Ok(bytes) if bytes > 0 => received.extend_from_slice(&chunk[..bytes]),
+                _ => return,
+            }
+        };
+        match answer(&head) {
+            Reply::Keep(bytes) => stream.write_all(&bytes).await.unwrap(),
+            Reply::Close(bytes) => {
+                stream.write_all(&bytes).await.unwrap();
+                stream.shutdown().await.unwrap();
+                return;
+            }
+            Reply::Hang(bytes) => {
+                stream.write_all(&bytes).await.unwrap();
+                std::future::pending::<()>().await;
+            }
+            Reply::Endless(bytes) => while stream.write_all(&bytes).await.is_ok() {},
+        }
+    }
+}
+
+async fn serve(answer: impl Fn(&str) -> Reply + Clone + Send + 'static) -> Server {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let connections = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&connections);
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            count.fetch_add(1, SeqCst);
+            tokio::spawn(talk(stream, answer.clone()));
+        }
+    });
+    Server { url, connections }
+}
+
+fn client_with(granted: &[&str], options: Options, change: impl FnOnce(&mut Config)) -> Client {
+    let policy = granted.iter().fold(Policy::default(), |policy, host| policy.named(host.parse().unwrap()));
+    let policy = Arc::new(policy);
+    let network = Network::new(options, Resolver::new(Arc::clone(&policy), Arc::new(SystemNames))).unwrap();
+    let mut config = Config::new(policy, Arc::new(network));
+    config.retry.attempts = 1;
+    change(&mut config);
+    Client::new(config)
+}
+
+fn client(granted: &[&str]) -> Client {
+    client_with(granted, Options::default(), |_| {})
+}
+
+async fn get(client: &Client, url: &str) -> Result<Response, Error> {
+    client.send("repos", Request::get(url)).await
+}
+
+#[tokio::test]
+async fn connections_are_used_again() {
+    let server = serve(|_| Reply::Keep(ok("", b"[]"))).await;
+    let client = client(&[&server.url]);
+    for _ in 0..5 {
+        assert_eq!(get(&client, &server.url).await.unwrap().body, "[]");
+    }
+    assert_eq!(server.connections.load(SeqCst), 1);
+}
+
+#[tokio::test]
+async fn what_is_sent_is_what_was_asked_for() {
+    let server = serve(|head| Reply::Keep(ok("", head.as_bytes()))).await;
+    let client = client(&[&server.url]);
+    let request = Request {
+        query: vec![("n".to_owned(), "a b".to_owned())],
+        headers: vec![("X-A".to_owned(), "1".to_owned()), ("accept".to_owned(), "application/json".to_owned())],
+        ..Request::get(format!("{}/p%2Fq?_next=1%2C2~3,4", server.url))
+    };
+    let response = client.send("repos", request).await.unwrap();
+    let head = String::from_utf8(response.body.to_vec()).unwrap().to_lowercase();
+    assert!(head.starts_with("get /p%2fq?_next=1%2c2~3,4&n=a%20b http/1.1\r\n"), "{head}");
+    for header in ["x-a: 1\r\n", "accept: application/json\r\n", "accept-encoding: gzip, br, zstd, deflate\r\n"] {
+        assert_eq!(head.matches(header).count(), 1, "{head}");
+    }
+}
+
+#[tokio::test]
+async fn encoded_bodies_are_decoded_and_counted_as_received() {
+    let text = "some text, ".repeat(1_000);
+    let mut gzip = GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(text.as_bytes()).unwrap();
+    let mut br = Vec::new();
+    brotli::CompressorWriter::new(&mut br, 4096, 5, 20).write_all(text.as_bytes()).unwrap();
+    let zstd = zstd::encode_all(text.as_bytes(), 1).unwrap();
+    for (name, body) in [("gzip", gzip.finish().unwrap()), ("br", br), ("zstd", zstd)] {
+        let bytes = body.len() as u64;
+        let server = serve(move |_| Reply::Keep(ok(&format!("content-encoding: {name}\r\n"), &body))).await;
+        let response = get(&client(&[&server.url]), &server.url).await.unwrap();
+        assert_eq!((response.body, response.received_bytes), (Bytes::from(text.clone()), bytes), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_connection_says_what_to_check() {
+    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let url = format!("http://127.0.0.1:{port}");
+    let error = get(&client(&[&url]), &url).await.unwrap_err().to_string();
+    let start = format!("no response: no connection to 127.0.0.1:{port} (");
+    assert!(error.starts_with(&start) && error.contains("onnection refused"), "{error}");
+    assert!(error.ends_with("check that the server runs and that the port is right"), "{error}");
+}
+
+#[tokio::test]
+async fn a_cut_body_is_an_error_and_tried_again() {
+    let count = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&count);
+    let server = serve(move |_| match seen.fetch_add(1, SeqCst) {
+        0 => Reply::Close(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n[1,2".to_vec()),
+        1 => Reply::Close(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\n[1,2".to_vec()),
+        2 => Reply::Close(Vec::new()),
+        3 => Reply::Close(b"SSH-2.0-OpenSSH_9.6\r\n".to_vec()),
+        _ => Reply::Keep(ok("", b"[]")),
+    })
+    .await;
+    let patient = client_with(&[&server.url], Options::default(), |config| {
+        config.retry.attempts = 6;
+        config.time = Arc::new(crate::time::VirtualClock::starting_at(0));
+    });
+    assert_eq!(get(&patient, &server.url).await.unwrap().attempts, 5);
+    count.store(0, SeqCst);
+    for _ in 0..4 {
+        let error = get(&client(&[&server.url]), &server.url).await.unwrap_err().to_string();
+        assert!(error.contains("broke off or is not HTTP"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn silence_ends_at_the_idle_timeout() {
+    let start = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n[1,2".to_vec();
+    for sent in [Vec::new(), start] {
+        let server = serve(move |_| Reply::Hang(sent.clone())).await;
+        let short = Duration::from_millis(20);
+        let options = Options { connect_timeout: short, idle_timeout: short, ..Options::default() };
+        let error = get(&client_with(&[&server.url], options, |_| {}), &server.url).await.unwrap_err().to_string();
+        assert_eq!(error, "no response: 127.0.0.1 sent nothing for 0.02 s");
+    }
+}
+
+#[tokio::test]
+async fn a_drip_without_end_ends_at_the_total_timeout() {
+    let server = serve(|_| Reply::Endless(b"HTTP/1.1 200 OK\r\n\r\n".to_vec())).await;
+    let options = Options { total_timeout: Duration::from_millis(50), ..Options::default() };
+    let unlimited = client_with(&[&server.url], options, |config| config.max_body_bytes = u64::MAX);
+    let error = get(&unlimited, &server.url).await.unwrap_err().to_string();
+    assert_eq!(error, "no response: 127.0.0.1 did not finish its answer within 0.05 s");
+}
+
+#[tokio::test]
+async fn informational_answers_without_end_end_at_the_total_timeout() {
+    let server = serve(|_| Reply::Endless(b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n".to_vec())).await;
+    let options = Options { total_timeout: Duration::from_millis(50), ..Options::default() };
+    let error = get(&client_with(&[&server.url], options, |_| {}), &server.url).await.unwrap_err();
+    assert!(matches!(error, Error::Unreachable(_)), "{error}");
+}
+
+#[tokio::test]
+async fn bodies_end_at_the_limit() {
+    let gzip = |bytes: usize| {
+        let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(&vec![0; bytes]).unwrap();
+        ok("content-encoding: gzip\r\n", &encoder.finish().unwrap())
+    };
+    for answer in [
+        b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000000\r\n\r\n".to_vec(),
+        ok("", &[b'1'; 100_001]),
+        [b"HTTP/1.1 200 OK\r\n\r\n".to_vec(), vec![b'1'; 1_000_000]].concat(),
+        gzip(50_000_000),
+    ] {
+        let server = serve(move |_| Reply::Close(answer.clone())).await;
+        let small = client_with(&[&server.url], Options::default(), |config| config.max_body_bytes = 100_000);
+        let error = get(&small, &server.url).await.unwrap_err();
+        assert!(matches!(error, Error::TooLarge(100_000)), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn headers_without_end_are_refused() {
+    let many = (0..300).map(|n| format!("x-{n}: 1\r\n")).collect::<String>();
+    let large = format!("x-large: {}\r\n", "a".repeat(100_000));
+    for headers in [many, large] {
+        let server = serve(move |_| Reply::Keep(ok(&headers, b"[]"))).await;
+        let error = get(&client(&[&server.url]), &server.url).await.unwrap_err();
+        assert!(matches!(error, Error::Unreachable(_)), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_to_a_metadata_service_is_refused_unless_it_is_named() {
+    let server = serve(|_| {
+        Reply::Keep(
+            b"HTTP/1.1 302 Found\r\nlocation: http://169.254.169.254/latest\r\ncontent-length: 0\r\n\r\n".to_vec(),
+        )
+    })
+    .await;
+    let error = get(&client(&[&server.url]), &server.url).await.unwrap_err();
+    assert!(matches!(&error, Error::Denied(text) if text.contains("169.254.169.254")), "{error}");
+}
+
+#[tokio::test]
+async fn a_name_that_leads_to_loopback_is_refused_unless_the_user_named_it() {
+    let server = serve(|_| Reply::Keep(ok("", b"[]"))).await;
+    let url = server.url.replace("127.0.0.1", "localhost");
+    let described = Arc::new(Policy::default().described(url.parse().unwrap()));
+    let network = Network::new(Options::default(), Resolver::new(Arc::clone(&described), Arc::new(SystemNames)));
+    let refusing = Client::new(Config::new(described, Arc::new(network.unwrap())));
+    let error = get(&refusing, &url).await.unwrap_err().to_string();
+    assert!(error.starts_with("request denied: host localhost leads to "), "{error}");
+    assert!(error.contains("which is loopback; to allow it, name it: --allow-host localhost"), "{error}");
+    assert_eq!(server.connections.load(SeqCst), 0);
+    assert_eq!(get(&client(&[&url]), &url).await.unwrap().body, "[]");
+}
+
+#[tokio::test]
+async fn a_name_that_leads_nowhere_says_so() {
+    let error = get(&client(&["nowhere.invalid"]), "https://nowhere.invalid/").await.unwrap_err().to_string();
+    assert!(error.starts_with("no response: the name nowhere.invalid leads nowhere ("), "{error}");
+    assert!(error.ends_with("check the name and the network"), "{error}");
+}
+
+#[tokio::test]
+async fn a_server_without_tls_says_so() {
+    let server = serve(|_| Reply::Close(ok("", b"[]"))).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+        }
+    });
+    let error = get(&client(&[&url]), &url).await.unwrap_err().to_string();
+    assert!(error.contains("does not speak TLS on port") && error.contains("start with http://"), "{error}");
+    drop(server);
+}
+
+/// A server with a certificate of its own for the name `localhost`; returns its URL and its certificate.
+async fn serve_tls(protocols: &[&str], preface: Arc<Mutex<Vec<u8>>>) -> (String, Vec<u8>) {
+    let own = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(own.signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![own.cert.der().clone()], key)
+        .unwrap();
+    config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (acceptor, seen) = (acceptor.clone(), Arc::clone(&preface));
+            tokio::spawn(async move {
+                let Ok(mut stream) = acceptor.accept(stream).await else { return };
+                if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+                    // What a client of HTTP/2 says first (RFC 9113, section 3.4).
+                    let mut preface = [0; 24];
+                    let _ = stream.read_exact(&mut preface).await;
+                    seen.lock().unwrap().extend_from_slice(&preface);
+                } else {
+                    talk(stream, |_| Reply::Keep(ok("", b"[]"))).await;
+                }
+            });
+        }
+    });
+    (format!("https://localhost:{port}"), own.cert.pem().into_bytes())
+}
+
+#[tokio::test]
+async fn an_unknown_authority_is_refused_until_its_certificate_is_given() {
+    let (url, pem) = serve_tls(&["http/1.1"], Arc::default()).await;
+    let error = get(&client(&[&url]), &url).await.unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "no response: no authority that is trusted here has signed the certificate of localhost; to trust its own, add \
+         --ca-file"
+    );
+    let options = Options { ca_pem: Some(pem), ..Options::default() };
+    let trusting = client_with(&[&url, &url.replace("localhost", "127.0.0.1")], options, |_| {});
+    assert_eq!(get(&trusting, &url).await.unwrap().body, "[]");
+    let error = get(&trusting, &url.replace("localhost", "127.0.0.1")).await.unwrap_err().to_string();
+    assert!(error.contains("the certificate that 127.0.0.1 shows is for another host"), "{error}");
+}
+
+#[test]
+fn a_file_without_certificates_is_an_error() {
+    let resolver = || Resolver::new(Arc::new(Policy::default()), Arc::new(SystemNames));
+    for pem in ["", "no pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
+        let options = Options { ca_pem: Some(pem.into()), ..Options::default() };
+        assert!(Network::new(options, resolver()).is_err(), "{pem}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_offers_http_2_is_spoken_to_in_it() {
+    let preface = Arc::default();
+    let (url, pem) = serve_tls(&["h2", "http/1.1"], Arc::clone(&preface)).await;
+    let options = Options { ca_pem: Some(pem), ..Options::default() };
+    get(&client_with(&[&url], options, |_| {}), &url).await.unwrap_err();
+    assert_eq!(preface.lock().unwrap().as_slice(), b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+}

@@ -1,0 +1,401 @@
+//! Carries one request to a server and its answer back: connections, TLS, timeouts, the size of what is received. It knows
+//! nothing of policy, retries or secrets, and follows no redirect.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::http::header::HeaderMap;
+use ::http::{HeaderValue, Method};
+use bytes::{Bytes, BytesMut};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use tokio::time::{Instant, timeout_at};
+use url::Url;
+
+use super::address::{AddressRefused, Resolver};
+
+/// A request as it goes over the wire, with its secrets. `Debug` shows neither query nor headers nor body.
+#[derive(Clone)]
+pub struct Outgoing {
+    /// The method.
+    pub method: Method,
+    /// The whole URL.
+    pub url: Url,
+    /// Every header but those that frame the message.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Option<Bytes>,
+}
+
+impl fmt::Debug for Outgoing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}{}", self.method, self.url.origin().ascii_serialization(), self.url.path())
+    }
+}
+
+/// An answer as it came.
+#[derive(Debug, Clone, Default)]
+pub struct Incoming {
+    /// The status.
+    pub status: u16,
+    /// Names in lower case and values, in the order in which they came.
+    pub headers: Vec<(String, String)>,
+    /// The body as received, still encoded.
+    pub body: Bytes,
+}
+
+/// What kind of failure it was, as far as it matters for what to do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureKind {
+    /// The address is refused.
+    Denied,
+    /// There was no connection; nothing of the request was sent.
+    Connect,
+    /// The server is not trusted, does not speak TLS, or breaks a limit. Trying again changes nothing.
+    Final,
+    /// The server took too long.
+    Timeout,
+    /// The connection broke, or the answer is cut short or malformed.
+    Broken,
+    /// The answer is larger than this limit, in bytes.
+    TooLarge(u64),
+    /// The request can't be sent at all.
+    Invalid,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    /// What to do about it.
+    pub kind: FailureKind,
+    /// What failed and the next step, for a user.
+    pub text: String,
+    /// What was received until then.
+    pub partial: Option<Box<Incoming>>,
+}
+
+impl Failure {
+    /// Makes a failure before anything was received.
+    pub fn new(kind: FailureKind, text: impl Into<String>) -> Self {
+        Self { kind, text: text.into(), partial: None }
+    }
+}
+
+/// A request under way.
+pub type Sending<'a> = Pin<Box<dyn Future<Output = Result<Incoming, Failure>> + Send + 'a>>;
+
+/// Something that answers requests: a network, a script of a test, an archive. Dropping what `send` returns abandons the
+/// request.
+pub trait Transport: Send + Sync + 'static {
+    /// Sends a request and receives the answer, with a body of at most `max_body_bytes`.
+    fn send(&self, request: Outgoing, max_body_bytes: u64) -> Sending<'_>;
+}
+
+/// How the network is used.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Longest wait for a connection, TLS included. 10 seconds by default.
+    pub connect_timeout: Duration,
+    /// Longest wait for the next byte. 30 seconds by default.
+    pub idle_timeout: Duration,
+    /// Longest exchange as a whole. 5 minutes by default; a server that drips its answer is cut off here.
+    pub total_timeout: Duration,
+    /// Certificates of further authorities to trust, PEM. The authorities of the Mozilla root program are always trusted.
+    pub ca_pem: Option<Vec<u8>>,
+    /// Most headers of an answer. 200 by default.
+    pub max_headers: usize,
+    /// Most bytes of an answer's headers. 64 KiB by default.
+    pub max_header_bytes: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(30),
+            total_timeout: Duration::from_secs(300),
+            ca_pem: None,
+            max_headers: 200,
+            max_header_bytes: 64 * 1024,
+        }
+    }
+}
+
+/// The network can't be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The text is no list of PEM certificates.
+    #[error("the authorities' certificates are not PEM")]
+    Pem(#[source] rustls::pki_types::pem::Error),
+    /// There is no certificate in the text.
+    #[error("there is no certificate in the authorities' PEM text")]
+    NoCertificate,
+    /// A certificate can't be used.
+    #[error("TLS can't be set up")]
+    Tls(#[source] rustls::Error),
+    /// The client refused its settings.
+    #[error("the HTTP client can't be set up")]
+    Client(#[source] reqwest::Error),
+}
+
+/// The network: HTTP/1.1 and HTTP/2 over TCP and TLS 1.2 or 1.3, with connections kept for the next request.
+#[derive(Debug, Clone)]
+pub struct Network {
+    client: reqwest::Client,
+    options: Options,
+}
+
+impl Network {
+    /// Makes a network whose connections go only to addresses that `resolver` yields.
+    ///
+    /// # Errors
+    /// [`BuildError`], when the certificates of further authorities can't be read.
+    pub fn new(options: Options, resolver: Resolver) -> Result<Self, BuildError> {
+        let client = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls(options.ca_pem.as_deref())?)
+            .dns_resolver(Arc::new(resolver))
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            // Proxies of the environment would connect elsewhere than where the policy looked.
+            .no_proxy()
+            .connect_timeout(options.connect_timeout)
+            .http1_max_headers(options.max_headers)
+            .http2_max_header_list_size(u32::try_from(options.max_header_bytes).unwrap_or(u32::MAX))
+            .build()
+            .map_err(BuildError::Client)?;
+        Ok(Self { client, options })
+    }
+
+    async fn exchange(&self, outgoing: Outgoing, limit: u64) -> Result<Incoming, Failure> {
+        let server = Server::of(&outgoing.url);
+        let end = Instant::now() + self.options.total_timeout;
+        let mut request = reqwest::Request::new(outgoing.method, outgoing.url);
+        *request.headers_mut() = outgoing.headers;
+        *request.body_mut() = outgoing.body.map(reqwest::Body::from);
+
+        let first_byte = Instant::now() + self.options.connect_timeout + self.options.idle_timeout;
+        let answer = timeout_at(first_byte.min(end), self.client.execute(request)).await;
+        let mut response = match answer {
+            Err(_) => return Err(server.silent(self.options.idle_timeout)),
+            Ok(Err(error)) => return Err(server.failure(&error, &self.options)),
+            Ok(Ok(response)) => response,
+        };
+        let mut incoming =
+            Incoming { status: response.status().as_u16(), headers: headers(response.headers()), body: Bytes::new() };
+        let header_bytes: usize = incoming.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+        if header_bytes > self.options.max_header_bytes {
+            let text = format!(
+                "{} sent headers of {header_bytes} bytes, more than the limit of {}",
+                server.name, self.options.max_header_bytes
+            );
+            return Err(Failure::new(FailureKind::Final, text));
+        }
+        let announced = response.content_length().unwrap_or(0);
+        if announced > limit {
+            return Err(server.too_large(limit, incoming));
+        }
+        let mut body = Body::default();
+        loop {
+            let idle = Instant::now() + self.options.idle_timeout;
+            let failure = match timeout_at(idle.min(end), response.chunk()).await {
+                Ok(Ok(None)) => break,
+                Ok(Ok(Some(chunk))) if body.bytes() + chunk.len() as u64 > limit => {
+                    server.too_large(limit, Incoming::default())
+                }
+                Ok(Ok(Some(chunk))) => {
+                    body.push(chunk, announced);
+                    continue;
+                }
+                Ok(Err(error)) => server.failure(&error, &self.options),
+                Err(_) if end <= idle => server.endless(self.options.total_timeout),
+                Err(_) => server.silent(self.options.idle_timeout),
+            };
+            incoming.body = body.take();
+            return Err(Failure { partial: Some(Box::new(incoming)), ..failure });
+        }
+        incoming.body = body.take();
+        Ok(incoming)
+    }
+}
+
+impl Transport for Network {
+    fn send(&self, request: Outgoing, max_body_bytes: u64) -> Sending<'_> {
+        Box::pin(self.exchange(request, max_body_bytes))
+    }
+}
+
+/// A body that grows. A body of one chunk is not copied.
+#[derive(Default)]
+struct Body {
+    first: Bytes,
+    rest: BytesMut,
+}
+
+impl Body {
+    fn bytes(&self) -> u64 {
+        (self.first.len() + self.rest.len()) as u64
+    }
+
+    fn push(&mut self, chunk: Bytes, announced: u64) {
+        if self.bytes() == 0 {
+            self.first = chunk;
+            return;
+        }
+        if self.rest.is_empty() {
+            // A server may announce what it likes; more than a little is reserved only as it comes.
+            let announced = usize::try_from(announced.min(1024 * 1024)).unwrap_or(0);
+            self.rest.reserve(announced.max(self.first.len() + chunk.len()));
+            self.rest.extend_from_slice(&self.first);
+            self.first = Bytes::new();
+        }
+        self.rest.extend_from_slice(&chunk);
+    }
+
+    fn take(&mut self) -> Bytes {
+        if self.rest.is_empty() { std::mem::take(&mut self.first) } else { std::mem::take(&mut self.rest).freeze() }
+    }
+}
+
+fn headers(map: &HeaderMap) -> Vec<(String, String)> {
+    map.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect()
+}
+
+/// A header's value as text: UTF-8 where it is that, else Latin-1, as HTTP once had it.
+fn text(value: &HeaderValue) -> String {
+    match std::str::from_utf8(value.as_bytes()) {
+        Ok(text) => text.to_owned(),
+        Err(_) => value.as_bytes().iter().copied().map(char::from).collect(),
+    }
+}
+
+fn tls(ca_pem: Option<&[u8]>) -> Result<rustls::ClientConfig, BuildError> {
+    let mut roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    if let Some(pem) = ca_pem {
+        let known = roots.len();
+        for certificate in CertificateDer::pem_slice_iter(pem) {
+            roots.add(certificate.map_err(BuildError::Pem)?).map_err(BuildError::Tls)?;
+        }
+        if roots.len() == known {
+            return Err(BuildError::NoCertificate);
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .map_err(BuildError::Tls)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+/// The server that a request goes to, for error texts.
+struct Server {
+    name: String,
+    port: u16,
+}
+
+impl Server {
+    fn of(url: &Url) -> Self {
+        Self {
+            name: url.host_str().unwrap_or_default().to_owned(),
+            port: url.port_or_known_default().unwrap_or_default(),
+        }
+    }
+
+    fn silent(&self, limit: Duration) -> Failure {
+        Failure::new(FailureKind::Timeout, format!("{} sent nothing for {} s", self.name, seconds(limit)))
+    }
+
+    fn endless(&self, limit: Duration) -> Failure {
+        Failure::new(
+            FailureKind::Timeout,
+            format!("{} did not finish its answer within {} s", self.name, seconds(limit)),
+        )
+    }
+
+    fn too_large(&self, limit: u64, partial: Incoming) -> Failure {
+        let text = format!("the answer of {} is larger than {limit} bytes", self.name);
+        Failure { kind: FailureKind::TooLarge(limit), text, partial: Some(Box::new(partial)) }
+    }
+
+    fn failure(&self, error: &reqwest::Error, options: &Options) -> Failure {
+        let Self { name, port } = self;
+        let mut deepest = String::new();
+        let mut source: Option<&(dyn StdError + 'static)> = error.source();
+        while let Some(error) = source {
+            if let Some(refused) = inside::<AddressRefused>(error) {
+                return Failure::new(FailureKind::Denied, refused.to_string());
+            }
+            if let Some(tls) = inside::<rustls::Error>(error) {
+                return self.tls_failure(tls);
+            }
+            deepest = error.to_string();
+            source = error.source();
+        }
+        if error.is_connect() && error.is_timeout() {
+            let limit = seconds(options.connect_timeout);
+            return Failure::new(FailureKind::Connect, format!("no connection to {name}:{port} within {limit} s"));
+        }
+        if error.is_connect() {
+            let text = if error.is_dns() {
+                format!("the name {name} leads nowhere ({deepest}); check the name and the network")
+            } else {
+                format!(
+                    "no connection to {name}:{port} ({deepest}); check that the server runs and that the port is right"
+                )
+            };
+            return Failure::new(FailureKind::Connect, text);
+        }
+        if error.is_builder() {
+            return Failure::new(FailureKind::Invalid, format!("the request can't be sent ({deepest})"));
+        }
+        Failure::new(FailureKind::Broken, format!("the answer of {name} broke off or is not HTTP ({deepest})"))
+    }
+
+    fn tls_failure(&self, error: &rustls::Error) -> Failure {
+        use rustls::CertificateError::{
+            Expired, ExpiredContext, NotValidForName, NotValidForNameContext, UnknownIssuer,
+        };
+        let Self { name, port } = self;
+        let text = match error {
+            rustls::Error::InvalidCertificate(UnknownIssuer) => {
+                format!(
+                    "no authority that is trusted here has signed the certificate of {name}; to trust its own, add --ca-file"
+                )
+            }
+            rustls::Error::InvalidCertificate(Expired | ExpiredContext { .. }) => {
+                format!("the certificate of {name} has expired")
+            }
+            rustls::Error::InvalidCertificate(NotValidForName | NotValidForNameContext { .. }) => {
+                format!("the certificate that {name} shows is for another host")
+            }
+            rustls::Error::InvalidMessage(_) => {
+                format!("{name} does not speak TLS on port {port}; should its URL start with http:// ?")
+            }
+            error => format!("TLS with {name}:{port} failed ({error})"),
+        };
+        Failure::new(FailureKind::Final, text)
+    }
+}
+
+/// Finds an error of a type in an error or in the I/O errors that wrap it: an I/O error does not name the error inside it
+/// as its source, but that one's source.
+fn inside<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
+    let mut error = error;
+    loop {
+        if let Some(found) = error.downcast_ref::<T>() {
+            return Some(found);
+        }
+        error = error.downcast_ref::<io::Error>()?.get_ref()?;
+    }
+}
+
+fn seconds(duration: Duration) -> f64 {
+    duration.as_secs_f64()
+}

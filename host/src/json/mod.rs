@@ -1,0 +1,149 @@
+//! JSON bodies that are looked into without being taken apart.
+//!
+//! A [`Document`] validates its body once, in a scan that builds no tree, and answers RFC 6901 pointers with spans of the
+//! body.
+//!
+//! ```ignore
+//! let document = Document::new(Bytes::from_static(br#"{"items":[{"id":1}],"next":"abc"}"#), 128);
+//! assert_eq!(document.text("/next")?, Some("\"abc\""));
+//! assert_eq!(document.len("/items")?, Some(1));
+//! ```
+
+mod index;
+mod pointer;
+pub(crate) mod scan;
+pub(crate) mod text;
+
+use std::ops::Range;
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+
+use self::index::Index;
+use self::scan::{Cause, Stop};
+
+pub(crate) use self::pointer::escape;
+
+/// Deepest nesting that any limit can allow. Values are decoded by recursion, so the stack of a thread sets a bound.
+pub const MAX_DEPTH: usize = 512;
+
+/// Why a body could not be looked into.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JsonError {
+    /// The body is not JSON: line, column and reason.
+    #[error("{0}")]
+    Syntax(String),
+    /// The pointer is not RFC 6901.
+    #[error("{0}")]
+    Pointer(String),
+}
+
+/// A body that is JSON, or claims to be.
+#[derive(Debug)]
+pub struct Document {
+    body: Bytes,
+    max_depth: usize,
+    index: OnceLock<Result<Index, JsonError>>,
+}
+
+impl Document {
+    /// Takes a body; looks at nothing yet. `max_depth` counts nested arrays and objects and is at most [`MAX_DEPTH`].
+    pub fn new(body: Bytes, max_depth: usize) -> Self {
+        Self { body, max_depth: max_depth.min(MAX_DEPTH), index: OnceLock::new() }
+    }
+
+    /// Returns the body as it came.
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// Returns whether the body has been found to be JSON by an earlier look-up.
+    pub fn is_validated(&self) -> bool {
+        matches!(self.index.get(), Some(Ok(_)))
+    }
+
+    /// Returns the span of the value at an RFC 6901 pointer; none where the pointer leads nowhere. The first look-up
+    /// validates the whole body.
+    pub fn get(&self, pointer: &str) -> Result<Option<Range<usize>>, JsonError> {
+        let tokens = pointer::tokens(pointer).map_err(JsonError::Pointer)?;
+        Ok(pointer::find(&self.body, self.index()?, &tokens))
+    }
+
+    /// Returns the JSON text of the value at a pointer.
+    pub fn text(&self, pointer: &str) -> Result<Option<&str>, JsonError> {
+        let span = self.get(pointer)?;
+        Ok(span.and_then(|span| self.body.get(span)).and_then(|text| std::str::from_utf8(text).ok()))
+    }
+
+    /// Returns the number of elements of the array, or members of the object, at a pointer; none where there is neither.
+    pub fn len(&self, pointer: &str) -> Result<Option<u64>, JsonError> {
+        let span = self.get(pointer)?;
+        let index = self.index()?;
+        Ok(span.and_then(|span| pointer::count(&self.body, index, span.start)))
+    }
+
+    /// Checks the whole body, if no look-up has done so yet.
+    pub fn validate(&self) -> Result<(), JsonError> {
+        self.index().map(|_| ())
+    }
+
+    fn index(&self) -> Result<&Index, JsonError> {
+        let built = self.index.get_or_init(|| {
+            index::build(&self.body, self.max_depth).map_err(|stop| JsonError::Syntax(describe(&self.body, stop)))
+        });
+        built.as_ref().map_err(Clone::clone)
+    }
+}
+
+/// Position of the first byte that counts: RFC 8259, section 8.1, lets a reader ignore a byte order mark.
+pub(crate) fn content_start(bytes: &[u8]) -> usize {
+    if bytes.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 }
+}
+
+/// Says in words where and why a body is not JSON.
+pub(crate) fn describe(bytes: &[u8], stop: Stop) -> String {
+    let at = stop.at().min(bytes.len());
+    let before = bytes.get(..at).unwrap_or_default();
+    let line = 1 + memchr::memchr_iter(b'\n', before).count();
+    let column = 1 + before.len() - memchr::memrchr(b'\n', before).map_or(0, |newline| newline + 1);
+    let start = bytes.trim_ascii_start();
+    let hint = if start.is_empty() {
+        "; the body is empty"
+    } else if start.starts_with(b"<") {
+        "; the body looks like HTML or XML"
+    } else {
+        ""
+    };
+    format!("line {line}, column {column}: {}{hint}", reason(bytes, stop))
+}
+
+/// Says in words why a reader stopped.
+pub(crate) fn reason(bytes: &[u8], stop: Stop) -> String {
+    match stop.cause() {
+        Cause::End => "the text ends in the middle of a value; it may be cut off".to_owned(),
+        Cause::Unexpected => format!("unexpected {}", show(bytes, stop.at())),
+        Cause::Control => format!("control character {} in a string", show(bytes, stop.at())),
+        Cause::Escape => "unknown escape in a string".to_owned(),
+        Cause::Surrogate => "half a surrogate pair in a string".to_owned(),
+        Cause::Utf8 => "bytes that are not UTF-8".to_owned(),
+        Cause::Depth => "nested too deeply".to_owned(),
+        Cause::Number => "malformed number".to_owned(),
+        Cause::Trailing => format!("unexpected {} after the value", show(bytes, stop.at())),
+        Cause::Duplicate => "the object has this name twice".to_owned(),
+        Cause::Drift => "the schema has no place for it".to_owned(),
+        Cause::Full => "a column of more than 2 GiB".to_owned(),
+    }
+}
+
+fn show(bytes: &[u8], at: usize) -> String {
+    let rest = bytes.get(at..).unwrap_or_default();
+    let rest = rest.get(..rest.len().min(4)).unwrap_or_default();
+    match String::from_utf8_lossy(rest).chars().next() {
+        Some(character) if character.is_control() => format!("U+{:04X}", u32::from(character)),
+        Some(character) => format!("`{character}`"),
+        None => "end".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

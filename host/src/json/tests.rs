@@ -1,0 +1,102 @@
+use super::*;
+
+fn document(text: &str) -> Document {
+    Document::new(Bytes::copy_from_slice(text.as_bytes()), 64)
+}
+
+#[test]
+fn a_pointer_finds_the_value() {
+    let document =
+        document(r#" {"a":{"b":[10,{"c":"x"}]},"m~n":1,"s/t":2,"":3,"\u00e9":4,"é\"":5, "d" : [ 1 , 2 ] } "#);
+    for (pointer, value) in [
+        ("/a/b/0", Some("10")),
+        ("/a/b/1/c", Some("\"x\"")),
+        ("/a/b/1", Some("{\"c\":\"x\"}")),
+        ("/a/b/2", None),
+        ("/a/b/-", None),
+        ("/a/b/01", None),
+        ("/a/b/x", None),
+        ("/m~0n", Some("1")),
+        ("/s~1t", Some("2")),
+        ("/", Some("3")),
+        ("/é", Some("4")),
+        ("/é\"", Some("5")),
+        ("/a/b/0/c", None),
+        ("/d", Some("[ 1 , 2 ]")),
+    ] {
+        assert_eq!(document.text(pointer), Ok(value), "{pointer}");
+    }
+    assert_eq!(document.len("/a/b"), Ok(Some(2)));
+    assert_eq!(document.len("/d"), Ok(Some(2)));
+    assert_eq!(document.len(""), Ok(Some(7)));
+    assert_eq!(document.len("/a/b/0"), Ok(None));
+    assert!(matches!(document.get("a"), Err(JsonError::Pointer(_))));
+    assert!(matches!(document.get("/~2"), Err(JsonError::Pointer(_))));
+}
+
+#[test]
+fn long_arrays_are_reached_through_marks() {
+    let items: Vec<String> = (0..5000).map(|id| format!(r#"{{"id":{id},"text":"{}"}}"#, "x".repeat(id % 90))).collect();
+    let document = document(&format!(r#"{{"data":{{"items":[{}]}},"next":null}}"#, items.join(", ")));
+    for id in [0, 1, 77, 2500, 4998, 4999] {
+        assert_eq!(document.text(&format!("/data/items/{id}")), Ok(Some(items[id].as_str())));
+        assert_eq!(document.text(&format!("/data/items/{id}/id")), Ok(Some(id.to_string().as_str())));
+    }
+    assert_eq!(document.text("/data/items/5000"), Ok(None));
+    assert_eq!(document.len("/data/items"), Ok(Some(5000)));
+    assert_eq!(document.text("/next"), Ok(Some("null")));
+}
+
+#[test]
+fn a_body_that_is_no_json_is_described() {
+    let error = |text: &str| document(text).get("/a").err().map(|error| error.to_string()).unwrap_or_default();
+    assert_eq!(error("<!DOCTYPE html>"), "line 1, column 1: unexpected `<`; the body looks like HTML or XML");
+    assert_eq!(
+        error(""),
+        "line 1, column 1: the text ends in the middle of a value; it may be cut off; the body is empty"
+    );
+    assert_eq!(error("{\"a\":\n 1,\n  x}"), "line 3, column 3: unexpected `x`");
+    assert_eq!(error("{\"a\":[1,2"), "line 1, column 10: the text ends in the middle of a value; it may be cut off");
+    assert_eq!(error("{} {}"), "line 1, column 4: unexpected `{` after the value");
+    assert_eq!(error("[\"a\nb\"]"), "line 1, column 4: control character U+000A in a string");
+}
+
+#[test]
+fn a_byte_order_mark_is_ignored() {
+    let document = document("\u{feff}{\"a\":1}");
+    assert_eq!(document.text("/a"), Ok(Some("1")));
+}
+
+/// Many mutations of one text: the verdict must be serde_json's, which is the grammar's.
+#[test]
+fn the_verdict_on_mutated_texts_is_that_of_serde_json() {
+    let seed = r#"{"a":[1,-2.5e+3,"x\n\u00e9",true,false,null,{"b":{}}],"c":"é😀","d":[],"e":0.1 , "f" : [ [ ] ] }"#
+        .as_bytes();
+    let spare = b"{}[]\",:\\ \n\t0123eE+-.tfnul\x01\xc3\x28ax";
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below as u64) as usize
+    };
+    let (mut accepted, mut refused) = (0, 0);
+    for _ in 0..60_000 {
+        let mut bytes = seed.to_vec();
+        for _ in 0..=random(3) {
+            let at = random(bytes.len().max(1));
+            match random(4) {
+                0 if bytes.len() > 1 => drop(bytes.remove(at)),
+                1 => bytes.insert(at, spare[random(spare.len())]),
+                2 => bytes[at] = spare[random(spare.len())],
+                _ => bytes.truncate(at.max(1)),
+            }
+        }
+        let expected = std::str::from_utf8(&bytes).is_ok()
+            && serde_json::from_slice::<&serde_json::value::RawValue>(&bytes).is_ok();
+        let found = Document::new(Bytes::copy_from_slice(&bytes), 64).validate().is_ok();
+        assert_eq!(found, expected, "{}", String::from_utf8_lossy(&bytes));
+        if expected { accepted += 1 } else { refused += 1 }
+    }
+    assert!(accepted > 1000 && refused > 1000, "{accepted} {refused}");
+}

@@ -1,0 +1,434 @@
+//! Columns under construction: plain vectors of values, offsets and validity.
+
+use std::collections::HashMap;
+
+use super::instant;
+use super::number::write_float;
+use crate::json::text;
+use crate::schema::{Fields, Type};
+
+/// Which rows have a value. The bits are only kept from the first null on.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Validity {
+    len: usize,
+    nulls: usize,
+    /// Empty while there are no nulls.
+    words: Vec<u64>,
+}
+
+impl Validity {
+    fn nulls(len: usize) -> Self {
+        Self { len, nulls: len, words: vec![0; len.div_ceil(64)] }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    #[inline(always)]
+    fn push(&mut self, valid: bool) {
+        if self.nulls == 0 && valid {
+            self.len += 1;
+        } else {
+            self.push_bit(valid);
+        }
+    }
+
+    fn push_bit(&mut self, valid: bool) {
+        if self.nulls == 0 {
+            self.words.clear();
+            self.words.resize(self.len.div_ceil(64), u64::MAX);
+        }
+        self.words.resize((self.len + 1).div_ceil(64), 0);
+        if let Some(word) = self.words.last_mut() {
+            let bit = 1 << (self.len % 64);
+            if valid { *word |= bit } else { *word &= !bit }
+        }
+        self.len += 1;
+        self.nulls += usize::from(!valid);
+    }
+
+    pub(crate) fn is_valid(&self, row: usize) -> bool {
+        self.nulls == 0 || self.words.get(row / 64).is_some_and(|word| word >> (row % 64) & 1 == 1)
+    }
+
+    fn truncate(&mut self, len: usize) {
+        if len >= self.len {
+            return;
+        }
+        self.len = len;
+        if self.nulls > 0 {
+            self.words.truncate(len.div_ceil(64));
+            if let Some(last) = self.words.last_mut().filter(|_| !len.is_multiple_of(64)) {
+                *last &= (1 << (len % 64)) - 1;
+            }
+            let valid: u32 = self.words.iter().map(|word| word.count_ones()).sum();
+            self.nulls = len - valid as usize;
+        }
+    }
+
+    /// Takes the bits, if there is a null; starts anew.
+    pub(crate) fn take(&mut self) -> (usize, Option<Vec<u64>>) {
+        let all = std::mem::take(self);
+        (all.len, (all.nulls > 0).then_some(all.words))
+    }
+}
+
+/// Texts one after the other.
+#[derive(Debug, Clone)]
+pub(crate) struct Texts {
+    pub(crate) values: Vec<u8>,
+    /// One more than there are rows.
+    pub(crate) offsets: Vec<i32>,
+    /// The rows that were numbers or booleans, in order: a column of JSON text has to know.
+    literals: Vec<usize>,
+}
+
+impl Default for Texts {
+    fn default() -> Self {
+        Self { values: Vec::new(), offsets: vec![0], literals: Vec::new() }
+    }
+}
+
+impl Texts {
+    fn get(&self, row: usize) -> &[u8] {
+        let at = |place: usize| self.offsets.get(place).and_then(|offset| usize::try_from(*offset).ok()).unwrap_or(0);
+        self.values.get(at(row)..at(row + 1)).unwrap_or_default()
+    }
+
+    /// Ends the row that has been appended to the values; false where the column is full.
+    #[inline(always)]
+    pub(crate) fn end(&mut self) -> bool {
+        match i32::try_from(self.values.len()) {
+            Ok(end) => {
+                self.offsets.push(end);
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    fn truncate(&mut self, len: usize) {
+        self.offsets.truncate(len + 1);
+        let end = self.offsets.last().and_then(|offset| usize::try_from(*offset).ok()).unwrap_or(0);
+        self.values.truncate(end);
+        self.literals.truncate(self.literals.partition_point(|row| *row < len));
+    }
+}
+
+/// The values of a column. Rows without a value have a default here.
+#[derive(Debug, Clone)]
+pub(crate) enum Data {
+    Unknown,
+    Bool(Vec<bool>),
+    Int { values: Vec<i64>, wide: bool },
+    Float(Vec<f64>),
+    Timestamp(Vec<i64>),
+    Text(Texts),
+    Json(Texts),
+    Struct(Box<Group>),
+    List { offsets: Vec<i32>, items: Box<Column> },
+}
+
+/// One column.
+#[derive(Debug, Clone)]
+pub(crate) struct Column {
+    pub(crate) valid: Validity,
+    pub(crate) data: Data,
+}
+
+/// The columns of an object's fields. A field that a row lacks is filled in later, when the field comes again or at the
+/// end: an absent field costs nothing.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Group {
+    pub(crate) members: Vec<Member>,
+    /// Places of the members by name.
+    pub(crate) places: HashMap<Box<[u8]>, usize>,
+    /// The member that objects were last seen to start with.
+    pub(crate) first: usize,
+}
+
+/// A field of an object, and its column.
+#[derive(Debug, Clone)]
+pub(crate) struct Member {
+    /// The name as the records write it, with its quotes.
+    pub(crate) quoted: Box<[u8]>,
+    /// The member that was last seen to follow this one.
+    pub(crate) next: usize,
+    /// Which part of the primary key this is, plus one; zero for none.
+    pub(crate) key: usize,
+    pub(crate) column: Column,
+}
+
+impl Group {
+    pub(crate) fn new(fields: &Fields) -> Self {
+        let mut group = Self::default();
+        group.widen(fields, 0);
+        group
+    }
+
+    /// Takes over the types of the fields; new ones come at the end, with nulls for the rows there are.
+    pub(crate) fn widen(&mut self, fields: &Fields, rows: usize) {
+        for field in fields {
+            match self.places.get(field.name.as_bytes()) {
+                Some(place) => {
+                    if let Some(member) = self.members.get_mut(*place) {
+                        member.column.widen(&field.kind);
+                    }
+                }
+                None => {
+                    let place = self.members.len();
+                    let mut quoted = Vec::new();
+                    text::quote(field.name.as_bytes(), &mut quoted);
+                    let column = Column::nulls(&field.kind, rows);
+                    self.members.push(Member { quoted: quoted.into(), next: place + 1, key: 0, column });
+                    self.places.insert(field.name.as_bytes().into(), place);
+                }
+            }
+        }
+    }
+
+    fn truncate(&mut self, len: usize) {
+        for member in &mut self.members {
+            member.column.truncate(len);
+        }
+    }
+
+    /// Drops the rows from `len` on, and fills in what rows lack.
+    pub(crate) fn settle(&mut self, len: usize) {
+        for member in &mut self.members {
+            member.column.truncate(len);
+            member.column.pad(len);
+            member.column.settle();
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.members.iter().map(|member| member.column.bytes()).sum()
+    }
+}
+
+impl Column {
+    fn nulls(kind: &Type, len: usize) -> Self {
+        let texts = || Texts { offsets: vec![0; len + 1], ..Texts::default() };
+        let data = match kind {
+            Type::Unknown => Data::Unknown,
+            Type::Bool => Data::Bool(vec![false; len]),
+            Type::Int { wide } => Data::Int { values: vec![0; len], wide: *wide },
+            Type::Float => Data::Float(vec![0.0; len]),
+            Type::Timestamp => Data::Timestamp(vec![0; len]),
+            Type::Text => Data::Text(texts()),
+            Type::Json => Data::Json(texts()),
+            Type::Struct(fields) => Data::Struct(Box::new(Group::new(fields))),
+            Type::List(item) => Data::List { offsets: vec![0; len + 1], items: Box::new(Self::nulls(item, 0)) },
+        };
+        Self { valid: Validity::nulls(len), data }
+    }
+
+    #[inline(always)]
+    pub(crate) fn len(&self) -> usize {
+        self.valid.len
+    }
+
+    /// Notes that a value has been appended.
+    #[inline(always)]
+    pub(crate) fn filled(&mut self) {
+        self.valid.push(true);
+    }
+
+    /// Notes that a text has been appended that was a number or a boolean.
+    pub(crate) fn filled_literal(&mut self) {
+        let row = self.len();
+        if let Data::Text(texts) = &mut self.data {
+            texts.literals.push(row);
+        }
+        self.valid.push(true);
+    }
+
+    pub(crate) fn push_null(&mut self) {
+        self.valid.push(false);
+        match &mut self.data {
+            Data::Unknown | Data::Struct(_) => {}
+            Data::Bool(values) => values.push(false),
+            Data::Int { values, .. } | Data::Timestamp(values) => values.push(0),
+            Data::Float(values) => values.push(0.0),
+            Data::Text(Texts { offsets, .. }) | Data::Json(Texts { offsets, .. }) | Data::List { offsets, .. } => {
+                offsets.push(offsets.last().copied().unwrap_or(0));
+            }
+        }
+    }
+
+    /// Fills in nulls up to a length.
+    pub(crate) fn pad(&mut self, len: usize) {
+        while self.len() < len {
+            self.push_null();
+        }
+    }
+
+    fn truncate(&mut self, len: usize) {
+        if self.len() > len {
+            self.valid.truncate(len);
+        }
+        // The values may be ahead of the validity, if an error came between them.
+        match &mut self.data {
+            Data::Unknown => {}
+            Data::Bool(values) => values.truncate(len),
+            Data::Int { values, .. } | Data::Timestamp(values) => values.truncate(len),
+            Data::Float(values) => values.truncate(len),
+            Data::Text(texts) | Data::Json(texts) => texts.truncate(len),
+            Data::Struct(group) => group.truncate(len),
+            Data::List { offsets, items } => {
+                offsets.truncate(len + 1);
+                items.truncate(offsets.last().and_then(|end| usize::try_from(*end).ok()).unwrap_or(0));
+            }
+        }
+    }
+
+    fn settle(&mut self) {
+        let len = self.len();
+        match &mut self.data {
+            Data::Struct(group) => group.settle(len),
+            Data::List { items, .. } => items.settle(),
+            _ => {}
+        }
+    }
+
+    /// Bytes of the values, roughly.
+    pub(crate) fn bytes(&self) -> usize {
+        let rows = self.len();
+        self.valid.words.len() * 8
+            + match &self.data {
+                Data::Unknown => 0,
+                Data::Bool(values) => values.len(),
+                Data::Int { values, .. } | Data::Timestamp(values) => values.len() * 8,
+                Data::Float(values) => values.len() * 8,
+                Data::Text(texts) | Data::Json(texts) => texts.values.len() + rows * 4,
+                Data::Struct(group) => group.bytes(),
+                Data::List { items, .. } => rows * 4 + items.bytes(),
+            }
+    }
+
+    /// Changes the column to a wider type, with the values it has.
+    pub(crate) fn widen(&mut self, kind: &Type) {
+        let rows = self.len();
+        match (&mut self.data, kind) {
+            (Data::Unknown, kind) => {
+                let valid = std::mem::take(&mut self.valid);
+                *self = Self::nulls(kind, rows);
+                self.valid = valid;
+            }
+            (Data::Int { wide, .. }, Type::Int { wide: now }) => *wide = *now,
+            (Data::Int { values, .. }, Type::Float) => {
+                self.data = Data::Float(values.iter().map(|value| *value as f64).collect());
+            }
+            (Data::Struct(group), Type::Struct(fields)) => group.widen(fields, rows),
+            (Data::List { items, .. }, Type::List(item)) => items.widen(item),
+            (Data::Text(_), Type::Text) | (Data::Json(_), Type::Json) => {}
+            (_, Type::Text) => self.data = Data::Text(self.texts(false)),
+            (_, Type::Json) => self.data = Data::Json(self.texts(true)),
+            _ => {}
+        }
+    }
+
+    fn texts(&self, json: bool) -> Texts {
+        let literal = matches!(self.data, Data::Bool(_) | Data::Int { .. } | Data::Float(_));
+        let mut texts = Texts::default();
+        for row in 0..self.len() {
+            if self.valid.is_valid(row) {
+                self.write(row, json, &mut texts.values);
+                if literal && !json {
+                    texts.literals.push(row);
+                }
+            }
+            // A table that is widened is far below the 2 GiB where this could fail.
+            texts.end();
+        }
+        texts
+    }
+
+    /// Appends a row's value as text.
+    fn write(&self, row: usize, json: bool, out: &mut Vec<u8>) {
+        if !self.valid.is_valid(row) {
+            out.extend_from_slice(b"null");
+            return;
+        }
+        match &self.data {
+            Data::Unknown => out.extend_from_slice(b"null"),
+            Data::Bool(values) => {
+                let value = values.get(row).copied().unwrap_or_default();
+                out.extend_from_slice(if value { b"true" } else { b"false" });
+            }
+            Data::Int { values, .. } => {
+                out.extend_from_slice(values.get(row).copied().unwrap_or_default().to_string().as_bytes());
+            }
+            Data::Float(values) => write_float(values.get(row).copied().unwrap_or_default(), out),
+            Data::Timestamp(values) => {
+                let mut text = Vec::new();
+                instant::write(values.get(row).copied().unwrap_or_default(), &mut text);
+                if json { text::quote(&text, out) } else { out.extend_from_slice(&text) }
+            }
+            Data::Text(texts) if json && texts.literals.binary_search(&row).is_err() => {
+                text::quote(texts.get(row), out)
+            }
+            Data::Text(texts) | Data::Json(texts) => out.extend_from_slice(texts.get(row)),
+            Data::Struct(group) => group.write(row, out),
+            Data::List { offsets, items } => {
+                let at =
+                    |place: usize| offsets.get(place).and_then(|offset| usize::try_from(*offset).ok()).unwrap_or(0);
+                out.push(b'[');
+                for item in at(row)..at(row + 1) {
+                    if item > at(row) {
+                        out.push(b',');
+                    }
+                    items.write(item, true, out);
+                }
+                out.push(b']');
+            }
+        }
+    }
+}
+
+impl Group {
+    /// Appends a row as a JSON object. A null field is left out: null and absent are one in a column.
+    fn write(&self, row: usize, out: &mut Vec<u8>) {
+        out.push(b'{');
+        let mut first = true;
+        for member in &self.members {
+            if row < member.column.len() && member.column.valid.is_valid(row) {
+                if !first {
+                    out.push(b',');
+                }
+                first = false;
+                out.extend_from_slice(&member.quoted);
+                out.push(b':');
+                member.column.write(row, true, out);
+            }
+        }
+        out.push(b'}');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn validity_survives_truncation() {
+        for len in [0usize, 1, 63, 64, 65, 130] {
+            for cut in 0..=len {
+                let mut all = Validity::default();
+                for row in 0..len {
+                    all.push(row % 3 != 1);
+                }
+                all.truncate(cut);
+                all.push(true);
+                all.push(false);
+                for row in 0..cut {
+                    assert_eq!(all.is_valid(row), row % 3 != 1);
+                }
+                assert!(all.is_valid(cut) && !all.is_valid(cut + 1));
+                assert_eq!(all.nulls, 1 + (0..cut).filter(|row| row % 3 == 1).count());
+            }
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! Records: from the bytes of a page to columns, without a tree in between.
+//!
+//! ```ignore
+//! let page = Page::from_json(Bytes::from_static(br#"[{"id":1},{"id":2}]"#));
+//! let mut table = Table::new(Schema::default(), vec!["id".to_owned()], 128, 16 << 20);
+//! if let Err(Refused::Widen(schema)) = table.append(&page) {
+//!     table.widen(schema);
+//!     table.append(&page)?;
+//! }
+//! let batch = table.batch()?;
+//! ```
+
+mod arrays;
+mod column;
+mod error;
+mod infer;
+mod instant;
+mod number;
+mod page;
+mod records;
+mod table;
+mod walk;
+
+pub use self::error::RecordError;
+pub(crate) use self::infer::absorb;
+pub use self::page::Page;
+pub(crate) use self::records::{Bounds, clash};
+pub use self::table::{Refused, Table};
+pub(crate) use self::table::{content_hash, key_part};
+pub(crate) use self::walk::Walker;
+
+/// What is known of a page whose records were taken over.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Appended {
+    /// How many records it had.
+    pub records: u64,
+    /// Bytes of their JSON text.
+    pub bytes: u64,
+    /// A hash of the records and constant fields as they came: two pages with the same one have the same records.
+    pub content_hash: u128,
+    /// A hash of the primary key of each record that has one, in order; empty where none is set. `1` and `"1"` differ.
+    pub key_hashes: Vec<u64>,
+    /// Records that lack a part of the primary key, or have null there.
+    pub missing_keys: u64,
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,472 @@
+//! From the bytes of a page to columns, once over the bytes.
+//!
+//! Decoding never changes the schema. A value that has no place in it stops the decoder; the page's rows are dropped, the
+//! page is gone over again to find the types that hold all of it, the columns are widened, and the page is decoded anew.
+//! That happens on the first page and rarely after it, so the common way through has no schema to build and nothing but
+//! row counts to undo.
+//!
+//! Records of one API look alike: after each field the decoder compares the next bytes with the name that followed it the
+//! last time, and looks a name up only where they differ.
+
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
+
+use super::column::{Column, Data, Group, Texts};
+use super::number::{self, Number, is_exact};
+use super::records::{self, Bounds, Fault};
+use super::walk::Walker;
+use super::{Appended, Page, RecordError, infer, instant};
+use crate::json::scan::{self, Cause, Stop, byte, space};
+use crate::json::text;
+use crate::schema::Schema;
+
+/// Rows under construction.
+#[derive(Debug)]
+pub struct Table {
+    schema: Schema,
+    root: Group,
+    rows: usize,
+    primary_key: Vec<String>,
+    bounds: Bounds,
+    reader: Reader,
+}
+
+/// What the decoder needs beside the columns.
+#[derive(Debug, Default)]
+struct Reader {
+    walker: Walker,
+    scratch: Vec<u8>,
+    /// Spans of the primary key's values in the record; empty where a part was not seen.
+    keys: Vec<(usize, usize)>,
+}
+
+/// A constant field of the page at hand.
+struct Extra<'a> {
+    name: &'a str,
+    /// None where the schema does not have it yet.
+    place: Option<usize>,
+    json: &'a [u8],
+    /// Which part of the primary key it is, plus one; zero for none.
+    key: usize,
+}
+
+/// Why a page was not taken over.
+#[derive(Debug)]
+pub enum Refused {
+    /// The schema has to become this one first.
+    Widen(Schema),
+    /// A column of the rows there are would pass 2 GiB.
+    Full,
+    /// The page itself is at fault.
+    Error(RecordError),
+}
+
+impl Table {
+    /// Makes a table without rows.
+    pub fn new(schema: Schema, primary_key: Vec<String>, max_depth: usize, max_record_bytes: usize) -> Self {
+        let bounds = Bounds { max_depth: max_depth.min(crate::json::MAX_DEPTH), max_bytes: max_record_bytes };
+        let mut table =
+            Self { schema, root: Group::default(), rows: 0, primary_key, bounds, reader: Reader::default() };
+        table.widen(table.schema.clone());
+        table
+    }
+
+    /// Returns the schema of the rows.
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// Returns the number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Returns the bytes that the rows take, roughly.
+    pub fn bytes(&self) -> usize {
+        self.root.bytes()
+    }
+
+    /// Changes the columns to a wider schema, with the rows they have.
+    pub fn widen(&mut self, schema: Schema) {
+        self.root.settle(self.rows);
+        self.root.widen(&schema.fields, self.rows);
+        self.schema = schema;
+        for (part, name) in self.primary_key.iter().enumerate() {
+            if let Some(member) =
+                self.root.places.get(name.as_bytes()).and_then(|place| self.root.members.get_mut(*place))
+            {
+                member.key = part + 1;
+            }
+        }
+    }
+
+    /// Takes over the records of a page: all of them, or none.
+    pub fn append(&mut self, page: &Page) -> Result<Appended, Refused> {
+        let before = self.rows;
+        let fault = match self.decode(page) {
+            Ok(appended) => return Ok(appended),
+            Err(fault) => fault,
+        };
+        self.rows = before;
+        self.root.settle(before);
+        match fault {
+            Fault::Stop(stop) if stop.cause() == Cause::Drift => {
+                let schema = infer::widened(page, &self.schema, self.bounds).map_err(Refused::Error)?;
+                if schema == self.schema {
+                    // Both passes must see the same types; that they do not is told rather than tried for ever.
+                    return Err(Refused::Error(records::explain(page, Fault::Stop(stop), self.bounds)));
+                }
+                Err(Refused::Widen(schema))
+            }
+            Fault::Stop(stop) if stop.cause() == Cause::Full && before > 0 => Err(Refused::Full),
+            fault => Err(Refused::Error(records::explain(page, fault, self.bounds))),
+        }
+    }
+
+    fn decode(&mut self, page: &Page) -> Result<Appended, Fault> {
+        let extras = self.extras(page)?;
+        let Self { root, rows, primary_key, bounds, reader, .. } = self;
+        let mut appended = Appended::default();
+        let mut longest = 0;
+        appended.records = records::each(page, bounds.max_bytes, |bytes, start| {
+            let row = *rows;
+            if !primary_key.is_empty() {
+                reader.keys.clear();
+                reader.keys.resize(primary_key.len(), (0, 0));
+            }
+            let end = reader.object::<true>(root, row, bytes, start + 1, bounds.max_depth.saturating_sub(1))?;
+            for extra in &extras {
+                let Some(member) = extra.place.and_then(|place| root.members.get_mut(place)) else {
+                    return Err(Stop::new(start, Cause::Drift).into());
+                };
+                if member.column.len() > row {
+                    return Err(Fault::Clash(start, extra.name.to_owned()));
+                }
+                member.column.pad(row);
+                let end = reader.value(&mut member.column, extra.json, 0, bounds.max_depth);
+                end.map_err(|stop| Stop::new(start, stop.cause()))?;
+            }
+            if !primary_key.is_empty() {
+                match reader.key(bytes, &extras) {
+                    Some(hash) => appended.key_hashes.push(hash),
+                    None => appended.missing_keys += 1,
+                }
+            }
+            *rows += 1;
+            longest = longest.max(end - start);
+            Ok(end)
+        })?;
+        appended.bytes = page.range.len() as u64;
+        appended.content_hash = content_hash(page);
+        Ok(appended)
+    }
+
+    fn extras<'a>(&mut self, page: &'a Page) -> Result<Vec<Extra<'a>>, Fault> {
+        check_extras(page, &mut self.reader.walker, self.bounds).map_err(Fault::Error)?;
+        let place = |name: &str| self.root.places.get(name.as_bytes()).copied();
+        let extra = |(name, json): &'a (String, String)| {
+            let key = self.primary_key.iter().position(|part| part == name).map_or(0, |part| part + 1);
+            Extra { name, place: place(name), json: json.trim_ascii().as_bytes(), key }
+        };
+        Ok(page.extra.iter().map(extra).collect())
+    }
+
+    /// Hands out the columns, all of the same length, and starts anew with empty ones of the same types.
+    pub(crate) fn take(&mut self) -> (usize, &mut Group) {
+        let rows = std::mem::take(&mut self.rows);
+        self.root.settle(rows);
+        (rows, &mut self.root)
+    }
+}
+
+/// Checks that the constant fields of a page are JSON and have different names.
+pub(crate) fn check_extras(page: &Page, walker: &mut Walker, bounds: Bounds) -> Result<(), RecordError> {
+    for (place, (name, json)) in page.extra.iter().enumerate() {
+        let error = |reason: String| RecordError::Extra { name: name.clone(), reason };
+        let bytes = json.trim_ascii().as_bytes();
+        let end = walker.walk(bytes, 0, bounds.max_depth).map_err(|stop| error(crate::json::reason(bytes, stop)))?;
+        if end < bytes.len() {
+            return Err(error("more than one value".to_owned()));
+        }
+        if page.extra.iter().take(place).any(|other| other.0 == *name) {
+            return Err(error("added twice".to_owned()));
+        }
+    }
+    Ok(())
+}
+
+/// A hash of a page's records and constant fields, to tell pages apart.
+pub(crate) fn content_hash(page: &Page) -> u128 {
+    let records = xxh3_128(page.body.get(page.range.clone()).unwrap_or_default());
+    page.extra.iter().fold(records, |hash, (name, json)| {
+        let mut all = hash.to_le_bytes().to_vec();
+        for part in [name, json] {
+            all.extend_from_slice(&(part.len() as u64).to_le_bytes());
+            all.extend_from_slice(part.as_bytes());
+        }
+        xxh3_128(&all)
+    })
+}
+
+/// Appends one part of a key so that no two different values, or lists of values, give the same bytes.
+pub(crate) fn key_part(json: &[u8], out: &mut Vec<u8>) -> bool {
+    let at = out.len();
+    out.extend_from_slice(&[0; 8]);
+    match json.first() {
+        None | Some(b'n') => return false,
+        Some(b'"') => {
+            out.push(b's');
+            if text::unescape(json.get(1..json.len() - 1).unwrap_or_default(), out).is_err() {
+                return false;
+            }
+        }
+        Some(_) => {
+            out.push(b'v');
+            text::compact(json, out);
+        }
+    }
+    let length = (out.len() - at) as u64;
+    if let Some(slot) = out.get_mut(at..at + 8) {
+        slot.copy_from_slice(&length.to_le_bytes());
+    }
+    true
+}
+
+impl Reader {
+    /// Hashes the primary key of the record that was read last; none where a part is null or absent.
+    fn key(&mut self, bytes: &[u8], extras: &[Extra<'_>]) -> Option<u64> {
+        self.scratch.clear();
+        for (part, span) in self.keys.iter().enumerate() {
+            let added = || extras.iter().find(|extra| extra.key == part + 1).map(|extra| extra.json);
+            let json = if span.1 > 0 { bytes.get(span.0..span.1) } else { added() };
+            if !key_part(json?, &mut self.scratch) {
+                return None;
+            }
+        }
+        Some(xxh3_64(&self.scratch))
+    }
+
+    /// Reads an object from the byte after its brace into a row of a group; returns the position after it.
+    fn object<const ROOT: bool>(
+        &mut self,
+        group: &mut Group,
+        row: usize,
+        bytes: &[u8],
+        start: usize,
+        depth: usize,
+    ) -> Result<usize, Stop> {
+        let mut at = space(bytes, start);
+        if byte(bytes, at) == b'}' {
+            return Ok(at + 1);
+        }
+        let mut before = usize::MAX;
+        let mut guess = group.first;
+        loop {
+            let place = match group.members.get(guess) {
+                Some(member) if scan::starts_with(bytes, at, &member.quoted) => {
+                    at += member.quoted.len();
+                    guess
+                }
+                _ => {
+                    let (place, end) = self.name(group, before, bytes, at)?;
+                    at = end;
+                    place
+                }
+            };
+            if byte(bytes, at) != b':' {
+                at = space(bytes, at);
+                if byte(bytes, at) != b':' {
+                    return Err(scan::unexpected(bytes, at));
+                }
+            }
+            at = space(bytes, at + 1);
+            let Some(member) = group.members.get_mut(place) else {
+                return Err(Stop::new(at, Cause::Drift));
+            };
+            let filled = member.column.len();
+            if filled != row {
+                if filled > row {
+                    return Err(Stop::new(at, Cause::Duplicate));
+                }
+                member.column.pad(row);
+            }
+            let value = at;
+            at = self.value(&mut member.column, bytes, at, depth)?;
+            if ROOT
+                && member.key > 0
+                && let Some(key) = self.keys.get_mut(member.key - 1)
+            {
+                *key = (value, at);
+            }
+            before = place;
+            guess = member.next;
+            at = space(bytes, at);
+            match byte(bytes, at) {
+                b',' => at = space(bytes, at + 1),
+                b'}' => return Ok(at + 1),
+                _ => return Err(scan::unexpected(bytes, at)),
+            }
+        }
+    }
+
+    /// Reads a name that was not the one expected; returns the member's place and the position after the name.
+    #[inline(never)]
+    fn name(&mut self, group: &mut Group, before: usize, bytes: &[u8], at: usize) -> Result<(usize, usize), Stop> {
+        if byte(bytes, at) != b'"' {
+            return Err(scan::unexpected(bytes, at));
+        }
+        let (end, escaped) = scan::string(bytes, at + 1)?;
+        let raw = bytes.get(at + 1..end).unwrap_or_default();
+        let place = if escaped {
+            self.scratch.clear();
+            text::unescape(raw, &mut self.scratch).map_err(|stop| Stop::new(at + 1 + stop.at(), stop.cause()))?;
+            group.places.get(self.scratch.as_slice())
+        } else {
+            group.places.get(raw)
+        };
+        let Some(place) = place.copied() else {
+            return Err(Stop::new(at, Cause::Drift));
+        };
+        match group.members.get_mut(before) {
+            Some(member) => member.next = place,
+            None => group.first = place,
+        }
+        if escaped && let Some(member) = group.members.get_mut(place) {
+            // Written as this API writes it, the name is found without decoding the next time.
+            member.quoted = bytes.get(at..=end).unwrap_or_default().into();
+        }
+        Ok((place, end + 1))
+    }
+
+    /// Reads a value into the next row of a column; returns the position after it.
+    fn value(&mut self, column: &mut Column, bytes: &[u8], at: usize, depth: usize) -> Result<usize, Stop> {
+        let first = byte(bytes, at);
+        if first == b'n' {
+            let end = scan::literal(bytes, at, b"null")?;
+            column.push_null();
+            return Ok(end);
+        }
+        let drift = Stop::new(at, Cause::Drift);
+        let end = match &mut column.data {
+            Data::Text(texts) => match first {
+                b'"' => string(texts, bytes, at)?,
+                b't' | b'f' | b'-' | b'0'..=b'9' => {
+                    let end = scalar(bytes, at)?;
+                    texts.values.extend_from_slice(bytes.get(at..end).unwrap_or_default());
+                    close(texts, at)?;
+                    column.filled_literal();
+                    return Ok(end);
+                }
+                _ => return Err(drift),
+            },
+            Data::Int { values, wide } => match number::read(bytes, at) {
+                Ok((end, Number::Int(value))) if is_exact(value) || *wide => {
+                    values.push(value);
+                    end
+                }
+                _ => return Err(drift),
+            },
+            Data::Bool(values) => {
+                let (value, word): (bool, &[u8]) = if first == b't' { (true, b"true") } else { (false, b"false") };
+                if first != b't' && first != b'f' {
+                    return Err(drift);
+                }
+                let end = scan::literal(bytes, at, word)?;
+                values.push(value);
+                end
+            }
+            Data::Float(values) => match number::read(bytes, at) {
+                Ok((end, Number::Float(value))) => {
+                    values.push(value);
+                    end
+                }
+                Ok((end, Number::Int(value))) if is_exact(value) => {
+                    values.push(value as f64);
+                    end
+                }
+                _ => return Err(drift),
+            },
+            Data::Timestamp(values) => {
+                if first != b'"' {
+                    return Err(drift);
+                }
+                let (end, _) = scan::string(bytes, at + 1)?;
+                // An escape in a date is no way to write it; such a value is text.
+                values.push(bytes.get(at + 1..end).and_then(instant::read).ok_or(drift)?);
+                end + 1
+            }
+            Data::Json(texts) => {
+                let end = self.walker.walk(bytes, at, depth)?;
+                text::compact(bytes.get(at..end).unwrap_or_default(), &mut texts.values);
+                close(texts, at)?;
+                end
+            }
+            Data::Struct(group) => {
+                if first != b'{' {
+                    return Err(drift);
+                }
+                if depth == 0 {
+                    return Err(Stop::new(at, Cause::Depth));
+                }
+                let row = column.valid.len();
+                self.object::<false>(group, row, bytes, at + 1, depth - 1)?
+            }
+            Data::List { offsets, items } => {
+                if first != b'[' {
+                    return Err(drift);
+                }
+                if depth == 0 {
+                    return Err(Stop::new(at, Cause::Depth));
+                }
+                let end = self.array(items, bytes, at, depth - 1)?;
+                offsets.push(i32::try_from(items.len()).map_err(|_| Stop::new(at, Cause::Full))?);
+                end
+            }
+            Data::Unknown => return Err(drift),
+        };
+        column.filled();
+        Ok(end)
+    }
+
+    fn array(&mut self, items: &mut Column, bytes: &[u8], start: usize, depth: usize) -> Result<usize, Stop> {
+        let mut at = space(bytes, start + 1);
+        if byte(bytes, at) == b']' {
+            return Ok(at + 1);
+        }
+        loop {
+            at = space(bytes, self.value(items, bytes, at, depth)?);
+            match byte(bytes, at) {
+                b',' => at = space(bytes, at + 1),
+                b']' => return Ok(at + 1),
+                _ => return Err(scan::unexpected(bytes, at)),
+            }
+        }
+    }
+}
+
+/// Reads a string into a row of texts.
+#[inline(always)]
+fn string(texts: &mut Texts, bytes: &[u8], at: usize) -> Result<usize, Stop> {
+    let (end, escaped) = scan::string(bytes, at + 1)?;
+    let inside = bytes.get(at + 1..end).unwrap_or_default();
+    if escaped {
+        text::unescape(inside, &mut texts.values).map_err(|stop| Stop::new(at + 1 + stop.at(), stop.cause()))?;
+    } else {
+        texts.values.extend_from_slice(inside);
+    }
+    close(texts, at)?;
+    Ok(end + 1)
+}
+
+#[inline(always)]
+fn close(texts: &mut Texts, at: usize) -> Result<(), Stop> {
+    if texts.end() { Ok(()) } else { Err(Stop::new(at, Cause::Full)) }
+}
+
+/// Reads a number or a boolean.
+fn scalar(bytes: &[u8], at: usize) -> Result<usize, Stop> {
+    match byte(bytes, at) {
+        b't' => scan::literal(bytes, at, b"true"),
+        b'f' => scan::literal(bytes, at, b"false"),
+        _ => scan::number(bytes, at),
+    }
+}

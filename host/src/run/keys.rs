@@ -1,0 +1,132 @@
+//! Primary keys of one read, so that a key that comes twice is seen, also when the read took several runs.
+//!
+//! A key is kept as a 64-bit hash in a plain file, 8 bytes a record, in the order of the records. With ten million
+//! records the chance that two different keys share a hash is 3 in a million. At the end of the read the hashes are
+//! looked through in as many passes as memory asks for.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+/// Hashes that one pass holds in memory: 32 MiB.
+const PASS_KEYS: u64 = 4 << 20;
+
+/// The keys of one read.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    path: PathBuf,
+    file: Option<File>,
+    count: u64,
+}
+
+impl Keys {
+    /// Opens the file of a read of which `count` keys are known to be durable; what stands behind them is cut off.
+    pub(crate) fn open(folder: &Path, read: i64, count: u64) -> Self {
+        Self { path: folder.join(format!("{read}.keys")), file: None, count }
+    }
+
+    /// Appends keys.
+    pub(crate) fn append(&mut self, hashes: &[u64]) -> io::Result<()> {
+        if hashes.is_empty() {
+            return Ok(());
+        }
+        let count = self.count;
+        let file = self.file()?;
+        let mut bytes = Vec::with_capacity(hashes.len() * 8);
+        for hash in hashes {
+            bytes.extend_from_slice(&hash.to_le_bytes());
+        }
+        debug_assert_eq!(file.stream_position()?, count * 8);
+        file.write_all(&bytes)?;
+        self.count += hashes.len() as u64;
+        Ok(())
+    }
+
+    fn file(&mut self) -> io::Result<&mut File> {
+        if self.file.is_none() {
+            if let Some(folder) = self.path.parent() {
+                fs::create_dir_all(folder)?;
+            }
+            let mut file =
+                OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&self.path)?;
+            if file.metadata()?.len() < self.count * 8 {
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "keys of an earlier run are missing"));
+            }
+            file.set_len(self.count * 8)?;
+            file.seek(SeekFrom::End(0))?;
+            self.file = Some(file);
+        }
+        self.file.as_mut().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+    }
+
+    /// Counts the keys that came more than once: two equal ones count as one.
+    pub(crate) fn duplicates(&mut self) -> io::Result<u64> {
+        if self.count < 2 {
+            return Ok(0);
+        }
+        let passes = self.count.div_ceil(PASS_KEYS);
+        let mut duplicates = 0;
+        for pass in 0..passes {
+            let mut seen = Vec::with_capacity(usize::try_from(self.count / passes).unwrap_or(0));
+            self.each(|hash| {
+                // Hashes are spread evenly, so their remainders are too.
+                if hash % passes == pass {
+                    seen.push(hash);
+                }
+            })?;
+            seen.sort_unstable();
+            duplicates += seen.windows(2).filter(|pair| pair.first() == pair.last()).count() as u64;
+        }
+        Ok(duplicates)
+    }
+
+    fn each(&mut self, mut visit: impl FnMut(u64)) -> io::Result<()> {
+        let count = self.count;
+        let file = self.file()?;
+        file.seek(SeekFrom::Start(0))?;
+        let mut reader = BufReader::with_capacity(1 << 16, &mut *file);
+        let mut bytes = [0; 8];
+        for _ in 0..count {
+            reader.read_exact(&mut bytes)?;
+            visit(u64::from_le_bytes(bytes));
+        }
+        file.seek(SeekFrom::End(0))?;
+        Ok(())
+    }
+
+    /// Removes the file: the read is over.
+    pub(crate) fn remove(self) {
+        // A file that stays behind is cut or removed when its number comes up again.
+        let _ = fs::remove_file(self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_compared_over_runs_and_a_torn_end_is_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut keys = Keys::open(folder.path(), 7, 0);
+        keys.append(&[1, 2, 3]).unwrap();
+        keys.append(&[99]).unwrap();
+        drop(keys);
+        // The run died before the fourth key was committed.
+        let mut keys = Keys::open(folder.path(), 7, 3);
+        keys.append(&[4, 2]).unwrap();
+        assert_eq!(keys.duplicates().unwrap(), 1);
+        keys.append(&[4, 99]).unwrap();
+        assert_eq!(keys.duplicates().unwrap(), 2);
+        keys.remove();
+        assert!(fs::read_dir(folder.path()).unwrap().next().is_none());
+    }
+
+    #[test]
+    fn keys_that_are_missing_are_an_error_and_not_a_clean_bill() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut keys = Keys::open(folder.path(), 1, 5);
+        assert_eq!(keys.append(&[1]).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(keys.duplicates().unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+}

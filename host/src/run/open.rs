@@ -1,0 +1,334 @@
+//! Opening a connector: what it says of itself, whether the configuration fits, and the way out that it gets.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::auth::Secrets;
+use crate::capability::http::HttpCtx;
+use crate::capability::log::LogCtx;
+use crate::capability::output::OutputCtx;
+use crate::capability::rate_limit::RateLimitCtx;
+use crate::capability::storage::{Committed, StorageCtx};
+use crate::config::{Config, ConfigError, Sources};
+use crate::engine::bindings::exports::ingest::connector::source;
+use crate::engine::component::LoadError;
+use crate::engine::guest::Capabilities;
+use crate::engine::{CallError, Connector, Engine};
+use crate::event::{Level, Event, Observer};
+use crate::http::address::SystemNames;
+use crate::http::policy::PatternError;
+use crate::http::{self, Archive, HostPattern, Policy};
+use crate::time::Time;
+
+/// How requests leave the host, as the user wishes it.
+#[derive(Debug, Clone)]
+pub struct Network {
+    /// Hosts that the user allows besides those of the description.
+    pub allow_hosts: Vec<HostPattern>,
+    /// Timeouts, TLS.
+    pub transport: http::transport::Options,
+    /// When requests are sent again.
+    pub retry: http::retry::Rules,
+    /// Rates that the user sets.
+    pub rates: http::Rates,
+    /// Longest wait for a budget.
+    pub max_wait: std::time::Duration,
+    /// Most requests under way.
+    pub max_in_flight: usize,
+    /// Most bytes of a response.
+    pub max_body_bytes: u64,
+}
+
+/// Why a connector could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The file is no connector.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The connector failed while it described itself or its streams.
+    #[error("the connector failed in {function}: {source}")]
+    Call {
+        /// The function.
+        function: &'static str,
+        /// Why.
+        source: CallError,
+    },
+    /// The connector said no.
+    #[error("{}", super::read::source_error(.0))]
+    Refused(source::Error),
+    /// The configuration does not fit.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The description names a host that is none.
+    #[error("the connector's description asks for a host that is none")]
+    Host(#[from] PatternError),
+    /// The description names a host by a configuration value that is not given.
+    #[error("the connector reaches the host {{{0}}}, and the configuration gives no {0}")]
+    HostValue(String),
+    /// TLS could not be set up.
+    #[error("cannot set up TLS")]
+    Transport(#[from] http::transport::BuildError),
+}
+
+/// What a connector says of itself, and the state it was asked in.
+pub struct Described {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) connector: Arc<Connector>,
+    pub(crate) description: source::Description,
+    pub(crate) time: Arc<dyn Time>,
+}
+
+/// A connector with its configuration, ready to be run.
+pub struct Opened {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) connector: Arc<Connector>,
+    pub(crate) description: source::Description,
+    pub(crate) config: Config,
+    pub(crate) config_text: String,
+    pub(crate) client: http::Client,
+    pub(crate) archive: Archive,
+    pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) time: Arc<dyn Time>,
+    seed: String,
+}
+
+impl Described {
+    /// Loads a connector and asks it what it is; it can reach nothing meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// When the file is no connector, or the connector fails.
+    pub async fn load(
+        engine: Arc<Engine>,
+        path: &std::path::Path,
+        observer: Arc<dyn Observer>,
+        time: Arc<dyn Time>,
+    ) -> Result<Self, OpenError> {
+        let connector = Arc::new(engine.load(path)?);
+        let error = |source| OpenError::Call { function: "describe", source };
+        let label: Arc<str> = "describe".into();
+        let limits = engine.limits().clone();
+        let name: Arc<str> = path.file_stem().map_or("connector".into(), |stem| stem.to_string_lossy().into());
+        let budgets = http::Budgets::new(
+            time.clone(),
+            observer.clone(),
+            http::Rates::default(),
+            std::time::Duration::ZERO,
+            1,
+        );
+        let capabilities = Capabilities {
+            http: HttpCtx::new(None, label.clone(), &limits),
+            storage: StorageCtx::new(Committed::default(), 0),
+            rate_limit: RateLimitCtx::new(budgets, label),
+            log: LogCtx::new(name, observer.clone(), Secrets::default(), limits.log_bytes),
+            output: OutputCtx::new(None, limits.page_bytes),
+            time: time.clone(),
+            // A description is the same each time it is asked for.
+            seed: 0,
+        };
+        let mut instance = connector.instantiate(&engine, capabilities).await.map_err(error)?;
+        let description = instance.describe().await.map_err(error)?;
+        Ok(Self { engine, connector, description, time })
+    }
+
+    /// Returns the description.
+    pub fn description(&self) -> &source::Description {
+        &self.description
+    }
+
+    /// Returns the connector.
+    pub fn connector(&self) -> &Connector {
+        &self.connector
+    }
+
+    /// Gives the connector its configuration and its way out.
+    ///
+    /// # Errors
+    ///
+    /// When the configuration does not fit, or the description names hosts that are none.
+    pub fn open(
+        self,
+        sources: Sources,
+        network: &Network,
+        archive: Archive,
+        run: &str,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Opened, OpenError> {
+        let config = Config::new(sources, &self.description.config_schema)?;
+        let warn = |message: String| {
+            observer.observe(Event::Log {
+                target: "host".to_owned(),
+                level: Level::Warn,
+                message,
+                fields: Vec::new(),
+            });
+        };
+        config.warnings.iter().cloned().for_each(warn);
+        for name in config.secrets.weak() {
+            warn(format!("the secret {name} is so short that it cannot be kept out of logs and archives"));
+        }
+        let policy = Arc::new(policy(&self.description.hosts, &config, &network.allow_hosts)?);
+        let resolver = http::address::Resolver::new(policy.clone(), Arc::new(SystemNames));
+        let transport = http::Network::new(network.transport.clone(), resolver)?;
+        let client = http::Client::new(http::Config {
+            secrets: config.secrets.clone(),
+            time: self.time.clone(),
+            observer: observer.clone(),
+            archive: archive.clone(),
+            retry: network.retry.clone(),
+            rates: network.rates.clone(),
+            max_wait: network.max_wait,
+            max_in_flight: network.max_in_flight,
+            max_body_bytes: network.max_body_bytes,
+            seed: seed(run, "jitter"),
+            ..http::Config::new(policy, Arc::new(transport))
+        });
+        let config_text = config.visible.to_string();
+        let Self { engine, connector, description, time } = self;
+        Ok(Opened { engine, connector, description, config, config_text, client, archive, observer, time, seed: run.to_owned() })
+    }
+}
+
+impl Opened {
+    /// Returns the description.
+    pub fn description(&self) -> &source::Description {
+        &self.description
+    }
+
+    /// Returns the configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub(crate) fn secrets(&self) -> &Secrets {
+        &self.config.secrets
+    }
+
+    /// The seed of a guest's random numbers: the same for the same read of the same run.
+    pub(crate) fn seed(&self, label: &str) -> u64 {
+        seed(&self.seed, label)
+    }
+
+    async fn plain_instance(&self, function: &'static str) -> Result<crate::engine::Instance, OpenError> {
+        self.instance(&Arc::from(function), None, Committed::default(), &self.archive)
+            .await
+            .map_err(|source| OpenError::Call { function, source })
+    }
+
+    /// Asks the connector whether the configuration works.
+    ///
+    /// # Errors
+    ///
+    /// When it does not, or the connector fails.
+    pub async fn check(&self) -> Result<(), OpenError> {
+        let mut instance = self.plain_instance("check").await?;
+        let result = instance.check(&self.config_text).await;
+        result.map_err(|source| OpenError::Call { function: "check", source })?.map_err(|error| self.refused(error))
+    }
+
+    /// Asks the connector for its streams.
+    ///
+    /// # Errors
+    ///
+    /// When it refuses, or fails.
+    pub async fn streams(&self) -> Result<Vec<source::StreamInfo>, OpenError> {
+        let mut instance = self.plain_instance("streams").await?;
+        let result = instance.streams(&self.config_text).await;
+        result.map_err(|source| OpenError::Call { function: "streams", source })?.map_err(|error| self.refused(error))
+    }
+
+    /// Asks the connector for the partitions of a stream. An empty list stands for the whole stream.
+    pub(crate) async fn partitions(
+        &self,
+        stream: &str,
+        storage: Committed,
+    ) -> Result<Vec<source::Partition>, OpenError> {
+        let call = |source| OpenError::Call { function: "partitions", source };
+        let label: Arc<str> = stream.into();
+        let mut instance = self.instance(&label, None, storage, &self.archive).await.map_err(call)?;
+        let result = instance.partitions(&self.config_text, stream, None).await;
+        result.map_err(call)?.map_err(|error| self.refused(error))
+    }
+
+    /// A connector's error may quote what it was given, but never a secret.
+    fn refused(&self, error: source::Error) -> OpenError {
+        let redact = |text: String| self.secrets().redact(&text).into_owned();
+        OpenError::Refused(match error {
+            source::Error::Config(text) => source::Error::Config(redact(text)),
+            source::Error::Auth(text) => source::Error::Auth(redact(text)),
+            source::Error::Transient(text) => source::Error::Transient(redact(text)),
+            source::Error::Data(text) => source::Error::Data(redact(text)),
+            source::Error::Http(text) => source::Error::Http(redact(text)),
+            source::Error::Other(text) => source::Error::Other(redact(text)),
+        })
+    }
+}
+
+fn seed(run: &str, label: &str) -> u64 {
+    let digest = Sha256::digest(format!("{run}\n{label}"));
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(digest.get(..8).unwrap_or(&[0; 8]));
+    u64::from_le_bytes(bytes)
+}
+
+/// Builds the policy: the description's hosts, filled from the configuration, and what the user allows on top.
+fn policy(hosts: &[String], config: &Config, allowed: &[HostPattern]) -> Result<Policy, OpenError> {
+    let mut policy = Policy::default();
+    for host in hosts {
+        let (pattern, named) = fill_host(host, config)?;
+        let pattern: HostPattern = pattern.parse()?;
+        // A host that the user wrote into the configuration is one that the user named: it may be a private one.
+        policy = if named { policy.named(pattern) } else { policy.described(pattern) };
+    }
+    Ok(allowed.iter().cloned().fold(policy, Policy::named))
+}
+
+/// Fills `{name}` in a host of the description. Says whether every part of it that is a name came from the user.
+fn fill_host(host: &str, config: &Config) -> Result<(String, bool), OpenError> {
+    let mut filled = String::new();
+    let mut given = BTreeSet::new();
+    let mut rest = host;
+    while let Some((before, after)) = rest.split_once('{') {
+        let Some((name, behind)) = after.split_once('}') else { break };
+        filled.push_str(before);
+        given.insert(before.is_empty());
+        let place = format!("/{}", name.replace('.', "/"));
+        let value = config.visible.pointer(&place).and_then(Value::as_str);
+        filled.push_str(value.ok_or_else(|| OpenError::HostValue(name.to_owned()))?);
+        given.insert(config.given.pointer(&place).is_some());
+        rest = behind;
+    }
+    filled.push_str(rest);
+    given.insert(rest.is_empty());
+    Ok((filled, !given.contains(&false)))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn config(value: Value) -> Config {
+        let schema = r#"{"properties": {"base_url": {"type": "string", "default": "https://api.example.com/v3"}}}"#;
+        Config::new(Sources { value, ..Sources::default() }, schema).unwrap()
+    }
+
+    #[test]
+    fn only_a_host_that_the_user_wrote_is_one_that_the_user_named() {
+        let given = config(json!({"base_url": "http://127.0.0.1:8080/api", "site": "acme"}));
+        let fill = |host: &str| fill_host(host, &given).unwrap();
+        assert_eq!(fill("{base_url}"), ("http://127.0.0.1:8080/api".to_owned(), true));
+        assert_eq!(fill("{site}.example.com"), ("acme.example.com".to_owned(), false));
+        assert_eq!(fill("api.example.com"), ("api.example.com".to_owned(), false));
+        let default = config(json!({}));
+        assert_eq!(fill_host("{base_url}", &default).unwrap(), ("https://api.example.com/v3".to_owned(), false));
+        assert_eq!(
+            fill_host("{site}", &default).unwrap_err().to_string(),
+            "the connector reaches the host {site}, and the configuration gives no site"
+        );
+    }
+}

@@ -1,0 +1,162 @@
+//! One read: an instance of the connector, from its first call to its last page.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::open::Opened;
+use super::preview::Countdown;
+use super::writer::{End, Queue, ReadHandle, ReadReport, WriterGone};
+use crate::capability::http::HttpCtx;
+use crate::capability::log::LogCtx;
+use crate::capability::output::{Emitted, Outlet, OutputCtx};
+use crate::capability::rate_limit::RateLimitCtx;
+use crate::capability::storage::{Committed, StorageCtx};
+use crate::engine::bindings::exports::ingest::connector::source;
+use crate::engine::guest::Capabilities;
+use crate::engine::limits::{Limit, LimitReached};
+use crate::engine::{CallError, Instance};
+use crate::event::{Event, Observer};
+use crate::http::archive::Archive;
+use crate::state::Read;
+
+/// The outlet of a read: its pages go to the stream's writer.
+struct ToWriter {
+    queue: Queue,
+    read: Arc<ReadHandle>,
+    countdown: Option<Arc<Countdown>>,
+    stopped: Arc<AtomicBool>,
+}
+
+impl Outlet for ToWriter {
+    fn emit(&mut self, mut emitted: Emitted) -> Pin<Box<dyn Future<Output = wasmtime::Result<bool>> + Send + '_>> {
+        Box::pin(async move {
+            let mut go_on = true;
+            if let Some(countdown) = &self.countdown {
+                go_on = countdown.cut(&mut emitted.page)?;
+                // The API's total is for a whole that a preview doesn't want.
+                emitted.total = None;
+            }
+            self.queue.page(&self.read, emitted).await?;
+            if !go_on {
+                self.stopped.store(true, Ordering::Relaxed);
+            }
+            Ok(go_on)
+        })
+    }
+}
+
+/// What all reads of a stream share.
+pub(crate) struct ReadSetup {
+    pub(crate) opened: Arc<Opened>,
+    pub(crate) stream: String,
+    pub(crate) queue: Queue,
+    pub(crate) storage: Committed,
+    pub(crate) archive: Archive,
+    pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) countdown: Option<Arc<Countdown>>,
+}
+
+/// Reads to the end, or to the first error. An error of the writer itself is returned: it ends the stream.
+pub(crate) async fn read(setup: &ReadSetup, read: &Read, handle: &Arc<ReadHandle>) -> Result<ReadReport, WriterGone> {
+    setup.observer.observe(Event::ReadStarted { read: handle.label.to_string(), resumed: read.checkpoint.is_some() });
+    let limits = setup.opened.engine.limits().clone();
+    let time = limits.read_time;
+    let called = tokio::time::timeout(time, call(setup, read, handle)).await;
+    let end = match called {
+        Ok(end) => end,
+        Err(_) => End::failed(LimitReached::time(Limit::ReadTime, time).to_string()),
+    };
+    let failure = end.result.as_ref().err().cloned();
+    let report = setup.queue.end(handle, end).await?;
+    let error = failure.or_else(|| report.finding.reasons.first().cloned().filter(|_| handle.failure().is_some()));
+    setup.observer.observe(Event::ReadEnded { read: handle.label.to_string(), error });
+    Ok(report)
+}
+
+async fn call(setup: &ReadSetup, read: &Read, handle: &Arc<ReadHandle>) -> End {
+    let stopped = Arc::new(AtomicBool::new(false));
+    let outlet = ToWriter {
+        queue: setup.queue.clone(),
+        read: handle.clone(),
+        countdown: setup.countdown.clone(),
+        stopped: stopped.clone(),
+    };
+    if setup.countdown.as_ref().is_some_and(|countdown| countdown.is_empty()) {
+        return End::failed(PREVIEW.to_owned());
+    }
+    let storage = setup.storage.clone();
+    let instance = setup.opened.instance(&handle.label, Some(Box::new(outlet)), storage, &setup.archive).await;
+    let mut instance = match instance {
+        Ok(instance) => instance,
+        Err(error) => return End::failed(error.to_string()),
+    };
+    let request = source::ReadRequest {
+        config: setup.opened.config_text.clone(),
+        stream: setup.stream.clone(),
+        partition: read
+            .partition
+            .clone()
+            .map(|(id, context)| source::Partition { id, context }),
+        since: read.since.clone(),
+        resume: read.checkpoint.clone(),
+    };
+    let result = instance.read(&request).await;
+    if stopped.load(Ordering::Relaxed) {
+        return End::failed(PREVIEW.to_owned());
+    }
+    let (storage, clock) = instance.take_rest();
+    match result {
+        Ok(Ok(watermark)) => End { result: Ok(watermark), storage, clock },
+        // What a connector wrote after its last page belongs to a read that did not end well: it is forgotten.
+        Ok(Err(error)) => End { result: Err(setup.opened.secrets().redact(&source_error(&error)).into_owned()), storage: Vec::new(), clock },
+        Err(CallError::Writer(WriterGone::Page(reason))) => End { result: Err(reason), storage: Vec::new(), clock },
+        Err(error) => End { result: Err(setup.opened.secrets().redact(&error.to_string()).into_owned()), storage: Vec::new(), clock },
+    }
+}
+
+const PREVIEW: &str = "stopped by --limit";
+
+/// Writes a connector's error for its user.
+pub(crate) fn source_error(error: &source::Error) -> String {
+    match error {
+        source::Error::Config(reason) => format!("the connector does not accept its configuration: {reason}"),
+        source::Error::Auth(reason) => format!("the API refuses the credentials: {reason}"),
+        source::Error::Transient(reason) => format!("the API fails for now: {reason}; run again to go on from here"),
+        source::Error::Data(reason) => format!("the API's answer is not what it should be: {reason}"),
+        source::Error::Http(reason) => format!("a request failed: {reason}"),
+        source::Error::Other(reason) => reason.clone(),
+    }
+}
+
+impl Opened {
+    /// Makes an instance of the connector. Without an outlet it cannot emit.
+    pub(crate) async fn instance(
+        &self,
+        label: &Arc<str>,
+        outlet: Option<Box<dyn Outlet>>,
+        storage: Committed,
+        archive: &Archive,
+    ) -> Result<Instance, CallError> {
+        let limits = self.engine.limits();
+        let seed = self.seed(label);
+        archive.note(label, "seed", serde_json::json!(seed)).await.map_err(|error| CallError::Host(error.into()))?;
+        let log = LogCtx::new(
+            Arc::from(self.description.name.as_str()),
+            self.observer.clone(),
+            self.secrets().clone(),
+            limits.log_bytes,
+        );
+        let capabilities = Capabilities {
+            http: HttpCtx::new(Some(self.client.clone()), label.clone(), limits),
+            storage: StorageCtx::new(storage, limits.storage_bytes),
+            rate_limit: RateLimitCtx::new(self.client.budgets().clone(), label.clone()),
+            log,
+            output: OutputCtx::new(outlet, limits.page_bytes),
+            time: self.time.clone(),
+            seed,
+        };
+        self.connector.instantiate(&self.engine, capabilities).await
+    }
+}

@@ -1,0 +1,97 @@
+//! What a run leaves to be read by people and machines: `OUT/_runs/RUN/report.json`.
+
+use serde::Serialize;
+
+use super::tally::{PartReport, Traffic};
+use super::verdict::Finding;
+
+/// Version of the report's form.
+pub const FORM: u32 = 1;
+
+/// The report of one run.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// Version of this form.
+    pub form: u32,
+    /// The run's id.
+    pub run: String,
+    /// Whether it went on from an interrupted or killed one.
+    pub resumed: bool,
+    /// The connection.
+    pub connection: String,
+    /// The connector.
+    pub connector: ConnectorReport,
+    /// When it started, in milliseconds since the Unix epoch.
+    pub started_ms: u64,
+    /// When it ended, in milliseconds since the Unix epoch.
+    pub ended_ms: u64,
+    /// Time from its start to its first request, in milliseconds; none where it made no request.
+    pub first_request_ms: Option<u64>,
+    /// The verdict of the whole run, with reasons.
+    #[serde(flatten)]
+    pub finding: Finding,
+    /// Requests of the whole run.
+    pub traffic: Traffic,
+    /// Each stream.
+    pub streams: Vec<StreamReport>,
+}
+
+/// The connector of a run.
+#[derive(Debug, Clone, Serialize)]
+pub struct ConnectorReport {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// SHA-256 of its component.
+    pub digest: String,
+}
+
+/// One stream in a run.
+#[derive(Debug, Clone, Serialize)]
+pub struct StreamReport {
+    /// Its name.
+    pub name: String,
+    /// What the run read of it.
+    pub mode: &'static str,
+    /// Its verdict, with reasons.
+    #[serde(flatten)]
+    pub finding: Finding,
+    /// Pages taken in this run and the runs that it went on from.
+    pub pages: u64,
+    /// Records taken in this run and the runs that it went on from.
+    pub records: u64,
+    /// Its requests in this run.
+    pub traffic: Traffic,
+    /// Parts that this run committed.
+    pub parts: Vec<PartReport>,
+    /// Each of its reads.
+    pub reads: Vec<ReadEntry>,
+}
+
+/// One read in a run.
+#[derive(Debug, Clone, Serialize)]
+pub struct ReadEntry {
+    /// The partition; none where the stream has none.
+    pub partition: Option<String>,
+    /// Its verdict, with reasons.
+    #[serde(flatten)]
+    pub finding: Finding,
+    /// Whether it went on from a checkpoint.
+    pub resumed: bool,
+    /// Pages.
+    pub pages: u64,
+    /// Records.
+    pub records: u64,
+    /// Watermark from which it read.
+    pub watermark_before: Option<String>,
+    /// Watermark that it returned; none where it is not complete.
+    pub watermark_after: Option<String>,
+}
+
+impl Report {
+    /// Returns the number of records of all streams.
+    pub fn records(&self) -> u64 {
+        self.streams.iter().map(|stream| stream.records).sum()
+    }
+}

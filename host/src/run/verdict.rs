@@ -1,0 +1,267 @@
+//! What can be said of a run's completeness, computed from the log of its pages.
+//!
+//! A 200 OK alone says nothing. A read is `complete` only when the connector ended by itself and every check that can be
+//! made was made and passed; what cannot be checked is `unproven`, never `complete`.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::state::PageEntry;
+
+/// A verdict; the greater one decides for a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// Everything that the API has is there, as far as every check shows.
+    Complete,
+    /// Nothing is known to be missing, but it cannot be shown.
+    Unproven,
+    /// Something is missing or not to be believed.
+    Incomplete,
+}
+
+impl Verdict {
+    /// Returns the word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Unproven => "unproven",
+            Self::Incomplete => "incomplete",
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+/// A verdict and the reasons for it, in words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Why it is no better.
+    pub reasons: Vec<String>,
+}
+
+impl Finding {
+    /// Makes the finding that there is nothing to object to.
+    pub fn complete() -> Self {
+        Self { verdict: Verdict::Complete, reasons: Vec::new() }
+    }
+
+    /// Makes the finding that something is missing.
+    pub fn incomplete(reason: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Incomplete, reasons: vec![reason.into()] }
+    }
+
+    fn add(&mut self, verdict: Verdict, reason: String) {
+        self.verdict = self.verdict.max(verdict);
+        self.reasons.push(reason);
+    }
+
+    /// Takes the worse verdict of two, and the other's reasons as they are.
+    pub fn include_first(&mut self, other: &Self) {
+        self.verdict = self.verdict.max(other.verdict);
+        self.reasons.extend(other.reasons.iter().cloned());
+    }
+
+    /// Adds a reason that does not change the verdict.
+    pub fn note(&mut self, reason: String) {
+        self.reasons.push(reason);
+    }
+
+    /// Takes the worse verdict of two, and the other's reasons with `name` before each.
+    pub fn include(&mut self, name: &str, other: &Self) {
+        self.verdict = self.verdict.max(other.verdict);
+        self.reasons.extend(other.reasons.iter().map(|reason| format!("{name}: {reason}")));
+    }
+}
+
+/// The pages of one read as far as they have come, in a size that does not grow with its records.
+#[derive(Debug, Default)]
+pub(crate) struct PageLog {
+    pub(crate) pages: u64,
+    pub(crate) records: u64,
+    first_total: Option<u64>,
+    last_total: Option<u64>,
+    hashes: HashSet<String>,
+    checkpoints: HashSet<String>,
+    repeated_pages: u64,
+    repeated_checkpoints: u64,
+    pub(crate) missing_keys: u64,
+}
+
+impl PageLog {
+    /// Takes the next page into account.
+    pub(crate) fn add(&mut self, page: &PageEntry) {
+        self.pages += 1;
+        self.records += page.records;
+        if let Some(total) = page.total {
+            self.first_total.get_or_insert(total);
+            self.last_total = Some(total);
+        }
+        // Empty pages are alike and mean nothing.
+        if page.records > 0 {
+            if !self.hashes.insert(page.hash.clone()) {
+                self.repeated_pages += 1;
+            }
+            if let Some(checkpoint) = &page.checkpoint
+                && !self.checkpoints.insert(checkpoint.clone())
+            {
+                self.repeated_checkpoints += 1;
+            }
+        }
+    }
+
+    /// Judges a read whose connector ended by itself. `duplicates` is how many primary keys came twice, or why that
+    /// can't be told; none where the stream has no primary key.
+    pub(crate) fn judge(&self, duplicates: Option<Result<u64, String>>) -> Finding {
+        let mut finding = Finding::complete();
+        match (self.first_total, self.last_total) {
+            (Some(first), Some(last)) if first != last => finding.add(
+                Verdict::Unproven,
+                format!("the API's total changed from {first} to {last} during the read"),
+            ),
+            _ => {}
+        }
+        if let Some(total) = self.last_total
+            && total != self.records
+        {
+            finding.add(
+                Verdict::Incomplete,
+                format!("{} records came, and the API says that there are {total}", self.records),
+            );
+        }
+        if self.repeated_pages > 0 {
+            finding.add(
+                Verdict::Incomplete,
+                format!("{} came with the same records as an earlier one", plural(self.repeated_pages, "page")),
+            );
+        }
+        if self.repeated_checkpoints > 0 {
+            finding.add(
+                Verdict::Incomplete,
+                format!("{} had the same checkpoint as an earlier one", plural(self.repeated_checkpoints, "page")),
+            );
+        }
+        match duplicates {
+            Some(Ok(0)) => {}
+            Some(Ok(count)) => finding.add(
+                Verdict::Incomplete,
+                format!(
+                    "{} came more than once: the listing shifted while it was read, or repeats itself",
+                    plural(count, "primary key")
+                ),
+            ),
+            Some(Err(reason)) => {
+                finding.add(Verdict::Unproven, format!("primary keys could not be compared: {reason}"));
+            }
+            None if self.last_total.is_none() && self.records > 0 => finding.add(
+                Verdict::Unproven,
+                "the stream has no primary key and the API gives no total, so lost or doubled records would not be seen"
+                    .to_owned(),
+            ),
+            None => {}
+        }
+        if self.missing_keys > 0 {
+            finding.add(
+                Verdict::Unproven,
+                format!("{} had no primary key", plural(self.missing_keys, "record")),
+            );
+        }
+        finding
+    }
+}
+
+/// Writes a count with its noun.
+pub(crate) fn plural(count: u64, noun: &str) -> String {
+    if count == 1 { format!("{count} {noun}") } else { format!("{count} {noun}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(hash: &str, records: u64, total: Option<u64>, checkpoint: Option<&str>) -> PageEntry {
+        PageEntry {
+            seq: 0,
+            url: None,
+            status: Some(200),
+            bytes: 10,
+            records,
+            checkpoint: checkpoint.map(str::to_owned),
+            total,
+            hash: hash.to_owned(),
+        }
+    }
+
+    fn judge(pages: &[PageEntry], duplicates: Option<Result<u64, String>>) -> (Verdict, String) {
+        let mut log = PageLog::default();
+        pages.iter().for_each(|page| log.add(page));
+        let finding = log.judge(duplicates);
+        (finding.verdict, finding.reasons.join("; "))
+    }
+
+    #[test]
+    fn a_read_that_adds_up_is_complete() {
+        let pages = [page("a", 100, Some(130), Some("1")), page("b", 30, Some(130), None)];
+        assert_eq!(judge(&pages, Some(Ok(0))), (Verdict::Complete, String::new()));
+    }
+
+    #[test]
+    fn a_missing_record_makes_it_incomplete() {
+        let pages = [page("a", 100, Some(130), None), page("b", 29, Some(130), None)];
+        assert_eq!(
+            judge(&pages, Some(Ok(0))),
+            (Verdict::Incomplete, "129 records came, and the API says that there are 130".to_owned())
+        );
+    }
+
+    #[test]
+    fn each_kind_of_repetition_is_named() {
+        let pages = [page("a", 1, None, Some("x")), page("a", 1, None, Some("x"))];
+        assert_eq!(
+            judge(&pages, Some(Ok(1))),
+            (
+                Verdict::Incomplete,
+                "1 page came with the same records as an earlier one; 1 page had the same checkpoint as an earlier one; \
+                 1 primary key came more than once: the listing shifted while it was read, or repeats itself"
+                    .to_owned()
+            )
+        );
+    }
+
+    #[test]
+    fn empty_pages_may_repeat() {
+        let pages = [page("e", 0, None, Some("x")), page("e", 0, None, Some("x"))];
+        assert_eq!(judge(&pages, Some(Ok(0))).0, Verdict::Complete);
+    }
+
+    #[test]
+    fn what_cannot_be_shown_is_unproven() {
+        assert_eq!(judge(&[page("a", 1, None, None)], None).0, Verdict::Unproven);
+        assert_eq!(judge(&[page("a", 1, Some(1), None)], None).0, Verdict::Complete);
+        assert_eq!(
+            judge(&[page("a", 1, None, None)], Some(Err("keys of an earlier run are missing".to_owned()))).1,
+            "primary keys could not be compared: keys of an earlier run are missing"
+        );
+        let shifting = [page("a", 1, Some(3), None), page("b", 1, Some(2), None)];
+        assert_eq!(
+            judge(&shifting, Some(Ok(0))),
+            (Verdict::Unproven, "the API's total changed from 3 to 2 during the read".to_owned())
+        );
+    }
+
+    #[test]
+    fn the_worst_part_decides_for_the_whole() {
+        let mut whole = Finding::complete();
+        whole.include("a", &Finding::complete());
+        whole.include("b", &Finding::incomplete("gone"));
+        assert_eq!(whole, Finding { verdict: Verdict::Incomplete, reasons: vec!["b: gone".to_owned()] });
+    }
+}

@@ -1,0 +1,460 @@
+//! The writer of one stream: takes pages of all its reads, hands them to the sink, and commits.
+//!
+//! It runs beside the guests. Pages wait for it in a queue that is bounded in bytes; a guest that is ahead waits.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+use super::commit::{CommitError, Folder};
+use super::keys::Keys;
+use super::tally::Tally;
+use super::verdict::{Finding, PageLog, Verdict};
+use crate::capability::output::Emitted;
+use crate::capability::storage::{Committed, Write};
+use crate::event::{Event, Observer};
+use crate::http::archive::{self, Archive};
+use crate::record::RecordError;
+use crate::sink::{Sink, SinkError};
+use crate::state::{Batch, Commit, PageEntry, Part, PartStatus, ReadEnd, ReadProgress, StateError, StateStore};
+use crate::time::Time;
+
+/// Bytes of pages that wait for one writer.
+const QUEUE_BYTES: usize = 16 << 20;
+
+/// Permits of the queue's semaphore count kibibytes, since their number is limited to 32 bits.
+const PERMIT_BYTES: usize = 1 << 10;
+
+/// When a part is full.
+#[derive(Debug, Clone)]
+pub struct PartLimits {
+    /// Records in a part.
+    pub rows: u64,
+    /// Bytes of a part's file.
+    pub bytes: u64,
+    /// Time from a part's first record to its commit: at most this much work is lost with a dead process.
+    pub age: Duration,
+}
+
+impl Default for PartLimits {
+    fn default() -> Self {
+        // Files of 128 MiB are what query engines like best; two minutes of a budget of 5,000 requests an hour are 170
+        // requests to repeat.
+        Self { rows: 2_000_000, bytes: 128 << 20, age: Duration::from_secs(120) }
+    }
+}
+
+/// Why a stream's writer stopped; every read of the stream ends with it.
+#[derive(Debug, thiserror::Error)]
+pub enum WriterError {
+    /// The sink could not write.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// The commit failed.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// The state store failed.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The archive could not be written.
+    #[error(transparent)]
+    Archive(#[from] archive::Error),
+    /// The log of primary keys could not be written.
+    #[error("cannot write the keys of a read")]
+    Keys(#[from] std::io::Error),
+    /// Writing crashed.
+    #[error("the writer crashed")]
+    Crashed,
+}
+
+/// What a guest meets when its writer is gone.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum WriterGone {
+    /// A page of this read could not be taken.
+    #[error("{0}")]
+    Page(String),
+    /// The writer stopped; the stream's error says why.
+    #[error("the stream's records cannot be written any more")]
+    Stopped,
+}
+
+/// A read as its guest and its writer share it.
+#[derive(Debug)]
+pub(crate) struct ReadHandle {
+    pub(crate) id: i64,
+    pub(crate) label: Arc<str>,
+    failure: Mutex<Option<String>>,
+}
+
+impl ReadHandle {
+    pub(crate) fn new(id: i64, label: Arc<str>) -> Self {
+        Self { id, label, failure: Mutex::new(None) }
+    }
+
+    fn fail(&self, reason: String) {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason);
+    }
+
+    /// Returns why a page of this read was refused, once one was.
+    pub(crate) fn failure(&self) -> Option<String> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+enum Item {
+    Page { read: Arc<ReadHandle>, emitted: Emitted, _room: OwnedSemaphorePermit },
+    End { read: Arc<ReadHandle>, end: End, reply: oneshot::Sender<ReadReport> },
+}
+
+/// How a read came to its end, and what it left behind.
+#[derive(Debug)]
+pub(crate) struct End {
+    /// The watermark, where the connector returned by itself; else why it did not.
+    pub(crate) result: Result<Option<String>, String>,
+    pub(crate) storage: Vec<Write>,
+    pub(crate) clock: Vec<u64>,
+}
+
+impl End {
+    /// Makes the end of a read that did not come to its own.
+    pub(crate) fn failed(reason: String) -> Self {
+        Self { result: Err(reason), storage: Vec::new(), clock: Vec::new() }
+    }
+}
+
+/// What is known of a read after its last page.
+#[derive(Debug, Clone)]
+pub(crate) struct ReadReport {
+    pub(crate) finding: Finding,
+    pub(crate) pages: u64,
+    pub(crate) records: u64,
+    pub(crate) watermark: Option<String>,
+}
+
+/// The guests' end of the queue.
+#[derive(Clone)]
+pub(crate) struct Queue {
+    items: mpsc::UnboundedSender<Item>,
+    room: Arc<Semaphore>,
+}
+
+impl Queue {
+    /// Hands a page over, waiting while the queue is full.
+    pub(crate) async fn page(&self, read: &Arc<ReadHandle>, emitted: Emitted) -> Result<(), WriterGone> {
+        let all = QUEUE_BYTES / PERMIT_BYTES;
+        let wanted = (emitted.page.range.len() / PERMIT_BYTES + 1).min(all);
+        let permits = u32::try_from(wanted).unwrap_or(u32::MAX);
+        let room = self.room.clone().acquire_many_owned(permits).await.map_err(|_| WriterGone::Stopped)?;
+        if let Some(reason) = read.failure() {
+            return Err(WriterGone::Page(reason));
+        }
+        self.items.send(Item::Page { read: read.clone(), emitted, _room: room }).map_err(|_| WriterGone::Stopped)
+    }
+
+    /// Says that a read is over, and waits until everything of it is taken.
+    pub(crate) async fn end(&self, read: &Arc<ReadHandle>, end: End) -> Result<ReadReport, WriterGone> {
+        let (reply, report) = oneshot::channel();
+        self.items.send(Item::End { read: read.clone(), end, reply }).map_err(|_| WriterGone::Stopped)?;
+        report.await.map_err(|_| WriterGone::Stopped)
+    }
+}
+
+/// What a writer needs to know.
+pub(crate) struct WriterSetup {
+    pub(crate) connection: String,
+    pub(crate) run: String,
+    pub(crate) stream: String,
+    pub(crate) batch: Batch,
+    pub(crate) has_key: bool,
+    pub(crate) keys_folder: PathBuf,
+    pub(crate) folder: Folder,
+    pub(crate) sink: Box<dyn Sink>,
+    pub(crate) state: Arc<Mutex<dyn StateStore>>,
+    pub(crate) storage: Committed,
+    pub(crate) archive: Archive,
+    pub(crate) limits: PartLimits,
+    pub(crate) time: Arc<dyn Time>,
+    pub(crate) tally: Arc<Tally>,
+}
+
+/// One read within the writer.
+struct Progress {
+    log: PageLog,
+    keys: Option<Keys>,
+    keys_lost: Option<String>,
+    uncommitted: ReadProgress,
+}
+
+struct Writer {
+    setup: WriterSetup,
+    reads: HashMap<i64, Progress>,
+    uncommitted_since: Option<Duration>,
+    schema: Option<String>,
+    /// What the clock answered, on its way to the archive.
+    clock: Vec<(Arc<str>, Vec<u64>)>,
+}
+
+/// Starts a writer. It ends when every [`Queue`] is dropped, after a last commit; the returned handle tells how.
+pub(crate) fn start(setup: WriterSetup) -> (Queue, tokio::task::JoinHandle<Result<(), WriterError>>) {
+    let (items, receiver) = mpsc::unbounded_channel();
+    let room = Arc::new(Semaphore::new(QUEUE_BYTES / PERMIT_BYTES));
+    let queue = Queue { items, room: room.clone() };
+    let task = tokio::spawn(async move {
+        let result = work(Writer::new(setup), receiver).await;
+        // Guests that wait for room must not wait for a writer that is gone.
+        room.close();
+        result
+    });
+    (queue, task)
+}
+
+async fn work(mut writer: Writer, mut items: mpsc::UnboundedReceiver<Item>) -> Result<(), WriterError> {
+    loop {
+        let due = writer.due_in();
+        let time = writer.setup.time.clone();
+        let first = tokio::select! {
+            biased;
+            item = items.recv() => item,
+            () = async { match due { Some(due) => time.sleep(due).await, None => std::future::pending().await } } => {
+                writer = writer.commit_now().await?;
+                continue;
+            }
+        };
+        let Some(first) = first else {
+            writer.commit_now().await?;
+            return Ok(());
+        };
+        let mut batch = vec![first];
+        while let Ok(item) = items.try_recv() {
+            batch.push(item);
+        }
+        let taken = tokio::task::spawn_blocking(move || {
+            for item in batch {
+                writer.take(item)?;
+            }
+            Ok::<_, WriterError>(writer)
+        });
+        writer = taken.await.map_err(|_| WriterError::Crashed)??;
+        if writer.is_full() {
+            writer = writer.commit_now().await?;
+        }
+    }
+}
+
+impl Writer {
+    fn new(setup: WriterSetup) -> Self {
+        Self { setup, reads: HashMap::new(), uncommitted_since: None, schema: None, clock: Vec::new() }
+    }
+
+    fn due_in(&self) -> Option<Duration> {
+        let since = self.uncommitted_since?;
+        Some((since + self.setup.limits.age).saturating_sub(self.setup.time.monotonic()))
+    }
+
+    fn is_full(&self) -> bool {
+        let sink = &self.setup.sink;
+        sink.rows() >= self.setup.limits.rows
+            || sink.bytes() >= self.setup.limits.bytes
+            || self.due_in().is_some_and(|due| due.is_zero())
+    }
+
+    fn progress(&mut self, id: i64) -> Result<&mut Progress, WriterError> {
+        if !self.reads.contains_key(&id) {
+            let pages = lock(&self.setup.state).pages(id)?;
+            let mut log = PageLog::default();
+            pages.iter().for_each(|page| log.add(page));
+            let keys = self.setup.has_key.then(|| Keys::open(&self.setup.keys_folder, id, log.records));
+            let uncommitted = ReadProgress { read: id, ..ReadProgress::default() };
+            self.reads.insert(id, Progress { log, keys, keys_lost: None, uncommitted });
+        }
+        self.reads.get_mut(&id).ok_or(WriterError::Crashed)
+    }
+
+    fn take(&mut self, item: Item) -> Result<(), WriterError> {
+        self.uncommitted_since.get_or_insert_with(|| self.setup.time.monotonic());
+        match item {
+            Item::Page { read, emitted, .. } => self.take_page(&read, emitted),
+            Item::End { read, end, reply } => {
+                let report = self.take_end(&read, end)?;
+                // Whoever asked may have been stopped in between.
+                let _ = reply.send(report);
+                Ok(())
+            }
+        }
+    }
+
+    fn take_page(&mut self, read: &ReadHandle, mut emitted: Emitted) -> Result<(), WriterError> {
+        if read.failure().is_some() {
+            return Ok(());
+        }
+        self.note_clock(read, std::mem::take(&mut emitted.clock));
+        let appended = match self.setup.sink.append(&emitted.page) {
+            Ok(appended) => appended,
+            Err(SinkError::Record(error)) => {
+                read.fail(page_error(&error, &emitted));
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let progress = self.progress(read.id)?;
+        let entry = PageEntry {
+            seq: progress.log.pages,
+            url: emitted.origin.as_ref().map(|origin| origin.url.clone()),
+            status: emitted.origin.as_ref().map(|origin| origin.status),
+            bytes: emitted.origin.as_ref().map_or(appended.bytes, |origin| origin.bytes),
+            records: appended.records,
+            checkpoint: emitted.checkpoint.clone(),
+            total: emitted.total,
+            hash: format!("{:032x}", appended.content_hash),
+        };
+        if let Some(keys) = &mut progress.keys
+            && progress.keys_lost.is_none()
+            && let Err(error) = keys.append(&appended.key_hashes)
+        {
+            if error.kind() != std::io::ErrorKind::UnexpectedEof {
+                return Err(error.into());
+            }
+            progress.keys_lost = Some(error.to_string());
+        }
+        progress.log.add(&entry);
+        progress.log.missing_keys += appended.missing_keys;
+        progress.uncommitted.pages.push(entry);
+        if emitted.checkpoint.is_some() {
+            progress.uncommitted.checkpoint = emitted.checkpoint;
+        }
+        progress.uncommitted.storage.extend(emitted.storage);
+        self.setup.tally.observe(Event::Page {
+            read: read.label.to_string(),
+            records: appended.records,
+            total: emitted.total,
+        });
+        Ok(())
+    }
+
+    fn take_end(&mut self, read: &ReadHandle, end: End) -> Result<ReadReport, WriterError> {
+        self.note_clock(read, end.clock);
+        let failure = read.failure();
+        let progress = self.progress(read.id)?;
+        let finding = match (&end.result, failure) {
+            (_, Some(reason)) => Finding::incomplete(reason),
+            (Err(reason), None) => Finding::incomplete(reason.clone()),
+            (Ok(_), None) => {
+                let lost = progress.keys_lost.clone();
+                let duplicates = progress.keys.as_mut().map(|keys| match lost {
+                    Some(reason) => Err(reason),
+                    None => keys.duplicates().map_err(|error| error.to_string()),
+                });
+                let finding = progress.log.judge(duplicates);
+                let complete = finding.verdict != Verdict::Incomplete;
+                let watermark = end.result.clone().ok().flatten().filter(|_| complete);
+                let how = if complete { ReadEnd::Complete } else { ReadEnd::Broken };
+                progress.uncommitted.end = Some((how, watermark));
+                progress.uncommitted.storage.extend(end.storage);
+                if let Some(keys) = progress.keys.take() {
+                    keys.remove();
+                }
+                finding
+            }
+        };
+        let log = &progress.log;
+        let watermark = progress.uncommitted.end.as_ref().and_then(|(_, watermark)| watermark.clone());
+        Ok(ReadReport { finding, pages: log.pages, records: log.records, watermark })
+    }
+
+    fn note_clock(&mut self, read: &ReadHandle, answers: Vec<u64>) {
+        if !answers.is_empty() {
+            self.clock.push((read.label.clone(), answers));
+        }
+    }
+
+    async fn commit_now(mut self) -> Result<Self, WriterError> {
+        if self.uncommitted_since.is_none() {
+            return Ok(self);
+        }
+        for (label, answers) in std::mem::take(&mut self.clock) {
+            self.setup.archive.note(&label, "clock", serde_json::json!(answers)).await?;
+        }
+        // A commit vouches for its pages, so the exchanges that they come from must be on disk before it.
+        self.setup.archive.flush().await?;
+        let committed = tokio::task::spawn_blocking(move || {
+            let mut writer = self;
+            writer.commit()?;
+            Ok::<_, WriterError>(writer)
+        });
+        committed.await.map_err(|_| WriterError::Crashed)?
+    }
+
+    fn commit(&mut self) -> Result<(), WriterError> {
+        let setup = &mut self.setup;
+        let sealed = setup.sink.seal()?;
+        let status = if setup.batch.staged { PartStatus::Staged } else { PartStatus::Visible };
+        let mut parts = Vec::with_capacity(sealed.len());
+        for file in sealed {
+            let name = Folder::name_of(&file.path).ok_or_else(|| CommitError::Missing { path: file.path.clone() })?;
+            parts.push(Part {
+                stream: setup.stream.clone(),
+                name: name.to_owned(),
+                batch: setup.batch.id,
+                run: setup.run.clone(),
+                records: file.rows,
+                bytes: file.bytes,
+                status,
+            });
+        }
+        setup.folder.sync()?;
+        let schema = serde_json::to_string_pretty(&setup.sink.schema().to_description()).unwrap_or_default();
+        let new_schema = Some(schema).filter(|schema| self.schema.as_ref() != Some(schema));
+        let commit = Commit {
+            connection: setup.connection.clone(),
+            run: setup.run.clone(),
+            stream: setup.stream.clone(),
+            parts,
+            reads: self
+                .reads
+                .values_mut()
+                .map(|progress| {
+                    let read = progress.uncommitted.read;
+                    std::mem::replace(&mut progress.uncommitted, ReadProgress { read, ..ReadProgress::default() })
+                })
+                .collect(),
+            schema: new_schema.clone(),
+        };
+        let mut state = lock(&setup.state);
+        state.commit(&commit)?;
+        setup.folder.settle(&commit.parts, &mut *state)?;
+        drop(state);
+        if let Some(schema) = new_schema {
+            setup.folder.replace("_schema.json", &schema)?;
+            self.schema = Some(schema);
+        }
+        for progress in &commit.reads {
+            setup.storage.apply(&progress.storage);
+            if progress.end.is_some() {
+                self.reads.remove(&progress.read);
+            }
+        }
+        let records = commit.parts.iter().map(|part| part.records).sum();
+        if !commit.parts.is_empty() {
+            setup.tally.parts_committed(&setup.stream, &commit.parts);
+            setup.tally.observe(Event::Committed { stream: setup.stream.clone(), records });
+        }
+        self.uncommitted_since = None;
+        Ok(())
+    }
+}
+
+/// Says which page could not be taken, and why.
+fn page_error(error: &RecordError, emitted: &Emitted) -> String {
+    let from = emitted.origin.as_ref().map_or_else(
+        || "a page that the connector made".to_owned(),
+        |origin| format!("the answer of {}", origin.url),
+    );
+    format!("{from} cannot be taken as records: {}", crate::engine::with_sources(error))
+}
+
+fn lock<'a>(state: &'a Arc<Mutex<dyn StateStore + 'static>>) -> std::sync::MutexGuard<'a, dyn StateStore + 'static> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}

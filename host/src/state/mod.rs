@@ -1,0 +1,294 @@
+//! What a connection remembers from run to run, behind one trait: checkpoints, watermarks, commits, storage, schemas.
+//!
+//! Words: a *batch* is everything that one full or incremental reading of a stream brings, over however many runs it
+//! takes; a *read* is one partition (or the whole) of a stream within a batch. A *part* belongs to one batch. A batch is
+//! open until all its reads are complete, and then becomes part of the stream's data; where it replaces others (a full
+//! reading of a stream that has data already), its parts stay hidden until then.
+
+mod sqlite;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+
+pub use self::sqlite::Sqlite;
+use crate::capability::storage::Write;
+
+/// Why the state could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// The file is damaged, or not what it should be.
+    #[error("the state file is damaged or no state file: {}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+    /// The file was written by a newer host.
+    #[error("the state file was written by a newer host (its version is {found}, this host knows {known}): {}", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// The newest version that this host knows.
+        known: i64,
+    },
+    /// The file cannot be opened or written.
+    #[error("cannot use the state file {}", path.display())]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+}
+
+/// How a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunStatus {
+    /// It is under way, or its process died.
+    Running,
+    /// It was stopped by its user and can go on.
+    Interrupted,
+    /// It ended by itself.
+    Ended,
+}
+
+/// One run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// UUIDv7.
+    pub id: String,
+    /// The connection's name.
+    pub connection: String,
+    /// Name and version of the connector.
+    pub connector: String,
+    /// When it started, in milliseconds since the Unix epoch.
+    pub started_ms: u64,
+    /// When it ended, in milliseconds since the Unix epoch.
+    pub ended_ms: Option<u64>,
+    /// How it stands.
+    pub status: RunStatus,
+    /// Its verdict, once it has one.
+    pub verdict: Option<String>,
+    /// Records that it committed.
+    pub records: u64,
+    /// Whether it was to read everything again.
+    pub full: bool,
+}
+
+/// What a batch brings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BatchMode {
+    /// Everything; it replaces what was there.
+    Full,
+    /// What came since the last complete batch; it adds to what was there.
+    Delta,
+}
+
+/// How a batch stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BatchStatus {
+    /// Reads are missing; the next run goes on with it.
+    Open,
+    /// All its reads are complete.
+    Complete,
+    /// It ended and its records are not to be believed; the next run replaces it.
+    Broken,
+    /// It was cut short on purpose (`--limit`); the next run replaces it.
+    Preview,
+    /// Another batch took its place.
+    Replaced,
+}
+
+/// One batch of a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// Number, unique in the state file.
+    pub id: i64,
+    /// What it brings.
+    pub mode: BatchMode,
+    /// How it stands.
+    pub status: BatchStatus,
+    /// Whether its parts are hidden until it is complete.
+    pub staged: bool,
+}
+
+/// How a read stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadStatus {
+    /// It has not come to its end.
+    Unfinished,
+    /// It came to its end and everything it brought adds up.
+    Complete,
+    /// It came to its end and something does not add up.
+    Broken,
+    /// Its partition is not there any more.
+    Gone,
+}
+
+/// One read: a stream, or one partition of it, within a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Read {
+    /// Number, unique in the state file.
+    pub id: i64,
+    /// The partition: its id and its context.
+    pub partition: Option<(String, String)>,
+    /// Watermark from which it reads.
+    pub since: Option<String>,
+    /// From where it goes on.
+    pub checkpoint: Option<String>,
+    /// What it returned at its end.
+    pub watermark: Option<String>,
+    /// How it stands.
+    pub status: ReadStatus,
+}
+
+/// One page in the log that the verdict is computed from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PageEntry {
+    /// Number within its read, from 0.
+    pub seq: u64,
+    /// URL of the response, where the page was selected from one.
+    pub url: Option<String>,
+    /// Status of the response.
+    pub status: Option<u16>,
+    /// Bytes of the response's body as received, or of the page.
+    pub bytes: u64,
+    /// Records.
+    pub records: u64,
+    /// Checkpoint after it.
+    pub checkpoint: Option<String>,
+    /// Total that the API gave with it.
+    pub total: Option<u64>,
+    /// Hash of its records' bytes.
+    pub hash: String,
+}
+
+/// Whether readers see a part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PartStatus {
+    /// It has, or is about to get, its visible name.
+    Visible,
+    /// It waits, hidden, for its batch to be complete.
+    Staged,
+    /// It is to be removed.
+    Obsolete,
+}
+
+/// One file of records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// The stream, which is also the folder.
+    pub stream: String,
+    /// Its visible name in that folder.
+    pub name: String,
+    /// The batch that it belongs to.
+    pub batch: i64,
+    /// The run that wrote it.
+    pub run: String,
+    /// Records.
+    pub records: u64,
+    /// Bytes.
+    pub bytes: u64,
+    /// Whether readers see it.
+    pub status: PartStatus,
+}
+
+/// What one commit says of one read.
+#[derive(Debug, Clone, Default)]
+pub struct ReadProgress {
+    /// The read.
+    pub read: i64,
+    /// Its newest checkpoint, where one came.
+    pub checkpoint: Option<String>,
+    /// Its end, if it came: how it stands and its watermark.
+    pub end: Option<(ReadEnd, Option<String>)>,
+    /// Its pages since the last commit.
+    pub pages: Vec<PageEntry>,
+    /// Its storage writes since the last commit.
+    pub storage: Vec<Write>,
+}
+
+/// The end of a read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadEnd {
+    /// See [`ReadStatus::Complete`].
+    Complete,
+    /// See [`ReadStatus::Broken`].
+    Broken,
+}
+
+/// Everything that becomes durable at once.
+#[derive(Debug, Clone)]
+pub struct Commit {
+    /// The connection.
+    pub connection: String,
+    /// The run.
+    pub run: String,
+    /// The stream.
+    pub stream: String,
+    /// Parts that are complete under their temporary names.
+    pub parts: Vec<Part>,
+    /// Progress of the reads.
+    pub reads: Vec<ReadProgress>,
+    /// The stream's schema, where it changed.
+    pub schema: Option<String>,
+}
+
+/// A store of states: one file an output folder.
+pub trait StateStore: Send {
+    /// Returns the digest of the configuration that the connection last ran with.
+    fn config_digest(&mut self, connection: &str) -> Result<Option<String>, StateError>;
+    /// Stores the digest of the configuration.
+    fn set_config_digest(&mut self, connection: &str, digest: &str) -> Result<(), StateError>;
+
+    /// Stores a run, new or changed.
+    fn put_run(&mut self, run: &Run) -> Result<(), StateError>;
+    /// Returns all runs, newest first.
+    fn runs(&mut self) -> Result<Vec<Run>, StateError>;
+
+    /// Returns the connection that a stream's folder belongs to.
+    fn owner(&mut self, stream: &str) -> Result<Option<String>, StateError>;
+    /// Returns the streams of a connection.
+    fn streams(&mut self, connection: &str) -> Result<Vec<String>, StateError>;
+    /// Makes a stream's folder a connection's own.
+    fn own(&mut self, connection: &str, stream: &str) -> Result<(), StateError>;
+    /// Returns the stream's schema as it is now.
+    fn schema(&mut self, stream: &str) -> Result<Option<String>, StateError>;
+
+    /// Returns the newest batch of a stream.
+    fn newest_batch(&mut self, stream: &str) -> Result<Option<Batch>, StateError>;
+    /// Opens a batch with its reads, which are stored as given except for their ids.
+    fn open_batch(
+        &mut self,
+        stream: &str,
+        mode: BatchMode,
+        staged: bool,
+        reads: &[Read],
+    ) -> Result<(Batch, Vec<Read>), StateError>;
+    /// Returns the newest watermark of each partition (none: the whole stream) that a complete batch brought.
+    fn watermarks(&mut self, stream: &str) -> Result<HashMap<Option<String>, String>, StateError>;
+    /// Returns the reads of a batch.
+    fn reads(&mut self, batch: i64) -> Result<Vec<Read>, StateError>;
+    /// Adds a read to a batch, or (by its partition) starts one again from its `since`, under a new id.
+    fn put_read(&mut self, batch: i64, read: &Read) -> Result<Read, StateError>;
+    /// Says that a read's partition is gone.
+    fn drop_read(&mut self, read: i64) -> Result<(), StateError>;
+    /// Returns the pages of a read in their order.
+    fn pages(&mut self, read: i64) -> Result<Vec<PageEntry>, StateError>;
+    /// Closes a batch. A complete one makes its staged parts visible, and obsolete the parts of the batches that it
+    /// replaces: all others for a full one, the broken ones for a delta.
+    fn close_batch(&mut self, stream: &str, batch: &Batch, status: BatchStatus) -> Result<(), StateError>;
+
+    /// Makes a commit durable, whole or not at all.
+    fn commit(&mut self, commit: &Commit) -> Result<(), StateError>;
+    /// Returns the parts of a stream.
+    fn parts(&mut self, stream: &str) -> Result<Vec<Part>, StateError>;
+    /// Forgets obsolete parts whose files are removed.
+    fn forget_part(&mut self, stream: &str, name: &str) -> Result<(), StateError>;
+
+    /// Returns what a connection has stored.
+    fn storage(&mut self, connection: &str) -> Result<BTreeMap<String, Vec<u8>>, StateError>;
+}

@@ -1,0 +1,504 @@
+//! The state store in one SQLite file, `OUT/_state.db`.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
+
+use super::{
+    Batch, BatchMode, BatchStatus, Commit, PageEntry, Part, PartStatus, Read, ReadEnd, ReadStatus, Run, RunStatus,
+    StateError, StateStore,
+};
+
+/// Version of the tables below, kept in the file's `user_version`.
+const VERSION: i64 = 1;
+
+const TABLES: &str = "
+    CREATE TABLE connections (name TEXT PRIMARY KEY, config_digest TEXT NOT NULL) STRICT;
+    CREATE TABLE runs (
+        id TEXT PRIMARY KEY, connection TEXT NOT NULL, connector TEXT NOT NULL, started_ms INTEGER NOT NULL,
+        ended_ms INTEGER, status TEXT NOT NULL, verdict TEXT, records INTEGER NOT NULL,
+        \"full\" INTEGER NOT NULL) STRICT;
+    CREATE TABLE streams (name TEXT PRIMARY KEY, connection TEXT NOT NULL, schema TEXT) STRICT;
+    CREATE TABLE batches (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, stream TEXT NOT NULL, mode TEXT NOT NULL, status TEXT NOT NULL,
+        staged INTEGER NOT NULL) STRICT;
+    CREATE TABLE reads (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, batch INTEGER NOT NULL, partition TEXT, context TEXT, since TEXT,
+        checkpoint TEXT, watermark TEXT, status TEXT NOT NULL) STRICT;
+    CREATE INDEX reads_batch ON reads (batch);
+    CREATE TABLE pages (
+        read INTEGER NOT NULL, seq INTEGER NOT NULL, url TEXT, status INTEGER, bytes INTEGER NOT NULL,
+        records INTEGER NOT NULL, checkpoint TEXT, total INTEGER, hash TEXT NOT NULL,
+        PRIMARY KEY (read, seq)) STRICT, WITHOUT ROWID;
+    CREATE TABLE parts (
+        stream TEXT NOT NULL, name TEXT NOT NULL, batch INTEGER NOT NULL, run TEXT NOT NULL, records INTEGER NOT NULL,
+        bytes INTEGER NOT NULL, status TEXT NOT NULL, PRIMARY KEY (stream, name)) STRICT, WITHOUT ROWID;
+    CREATE TABLE storage (
+        connection TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL,
+        PRIMARY KEY (connection, key)) STRICT, WITHOUT ROWID;
+";
+
+/// A state store in a SQLite file.
+pub struct Sqlite {
+    path: PathBuf,
+    connection: Connection,
+}
+
+impl Sqlite {
+    /// Opens the file, making it where there is none.
+    ///
+    /// # Errors
+    ///
+    /// When the file is damaged, newer than this host, or cannot be written.
+    pub fn open(path: &Path) -> Result<Self, StateError> {
+        let error = |source| classify(path, source);
+        let connection = Connection::open(path).map_err(error)?;
+        // Other processes hold it for milliseconds at a time; a longer wait is a stuck disk.
+        connection.busy_timeout(Duration::from_secs(10)).map_err(error)?;
+        connection.pragma_update(None, "journal_mode", "WAL").map_err(error)?;
+        // A commit that was acknowledged survives a power cut.
+        connection.pragma_update(None, "synchronous", "FULL").map_err(error)?;
+        let mut store = Self { path: path.to_owned(), connection };
+        store.migrate()?;
+        Ok(store)
+    }
+
+    fn migrate(&mut self) -> Result<(), StateError> {
+        let path = self.path.clone();
+        let transaction = self.begin()?;
+        let error = |source| classify(&path, source);
+        let found: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(error)?;
+        match found {
+            0 => {
+                transaction.execute_batch(TABLES).map_err(error)?;
+                transaction.pragma_update(None, "user_version", VERSION).map_err(error)?;
+                transaction.commit().map_err(error)
+            }
+            VERSION => Ok(()),
+            _ => Err(StateError::Newer { path, found, known: VERSION }),
+        }
+    }
+
+    fn begin(&mut self) -> Result<rusqlite::Transaction<'_>, StateError> {
+        let path = &self.path;
+        self.connection
+            .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
+            .map_err(|source| classify(path, source))
+    }
+
+    fn error(&self) -> impl Fn(rusqlite::Error) -> StateError + use<> {
+        let path = self.path.clone();
+        move |source| classify(&path, source)
+    }
+
+    fn rows<T>(
+        &self,
+        sql: &str,
+        parameters: impl rusqlite::Params,
+        map: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, StateError> {
+        let read = || {
+            let mut statement = self.connection.prepare_cached(sql)?;
+            statement.query_map(parameters, map)?.collect::<rusqlite::Result<Vec<_>>>()
+        };
+        read().map_err(self.error())
+    }
+
+    fn row<T>(
+        &self,
+        sql: &str,
+        parameters: impl rusqlite::Params,
+        map: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>, StateError> {
+        let read = || self.connection.prepare_cached(sql)?.query_row(parameters, map).optional();
+        read().map_err(self.error())
+    }
+
+    fn execute(&self, sql: &str, parameters: impl rusqlite::Params) -> Result<usize, StateError> {
+        let write = || self.connection.prepare_cached(sql)?.execute(parameters);
+        write().map_err(self.error())
+    }
+}
+
+/// Sorts SQLite's errors into those that call for different steps.
+fn classify(path: &Path, source: rusqlite::Error) -> StateError {
+    let path = path.to_owned();
+    match source.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => StateError::Damaged { path, source },
+        _ => StateError::Unusable { path, source },
+    }
+}
+
+/// Pairs an enum with the texts that stand for it in the file.
+macro_rules! stored_as {
+    ($type:ident { $($variant:ident = $text:literal),* $(,)? }) => {
+        impl $type {
+            fn to_text(self) -> &'static str {
+                match self { $(Self::$variant => $text),* }
+            }
+
+            fn from_text(text: &str) -> rusqlite::Result<Self> {
+                match text {
+                    $($text => Ok(Self::$variant),)*
+                    other => Err(rusqlite::Error::InvalidParameterName(other.to_owned())),
+                }
+            }
+        }
+    };
+}
+
+stored_as!(RunStatus { Running = "running", Interrupted = "interrupted", Ended = "ended" });
+stored_as!(BatchMode { Full = "full", Delta = "delta" });
+stored_as!(BatchStatus {
+    Open = "open",
+    Complete = "complete",
+    Broken = "broken",
+    Preview = "preview",
+    Replaced = "replaced",
+});
+stored_as!(ReadStatus { Unfinished = "unfinished", Complete = "complete", Broken = "broken", Gone = "gone" });
+stored_as!(PartStatus { Visible = "visible", Staged = "staged", Obsolete = "obsolete" });
+
+/// SQLite's integers are signed; every count of ours stays far below the border.
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+fn unsigned(count: i64) -> u64 {
+    u64::try_from(count).unwrap_or(0)
+}
+
+fn read_of(row: &Row<'_>) -> rusqlite::Result<Read> {
+    let partition: Option<String> = row.get(1)?;
+    let context: Option<String> = row.get(2)?;
+    Ok(Read {
+        id: row.get(0)?,
+        partition: partition.map(|id| (id, context.unwrap_or_default())),
+        since: row.get(3)?,
+        checkpoint: row.get(4)?,
+        watermark: row.get(5)?,
+        status: ReadStatus::from_text(&row.get::<_, String>(6)?)?,
+    })
+}
+
+fn insert_read(connection: &Connection, batch: i64, read: &Read) -> rusqlite::Result<Read> {
+    let (partition, context) = match &read.partition {
+        Some((id, context)) => (Some(id), Some(context)),
+        None => (None, None),
+    };
+    connection.execute(
+        "INSERT INTO reads (batch, partition, context, since, checkpoint, watermark, status)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        params![batch, partition, context, read.since, read.checkpoint, read.watermark, read.status.to_text()],
+    )?;
+    Ok(Read { id: connection.last_insert_rowid(), ..read.clone() })
+}
+
+impl StateStore for Sqlite {
+    fn config_digest(&mut self, connection: &str) -> Result<Option<String>, StateError> {
+        self.row("SELECT config_digest FROM connections WHERE name = ?1", [connection], |row| row.get(0))
+    }
+
+    fn set_config_digest(&mut self, connection: &str, digest: &str) -> Result<(), StateError> {
+        self.execute("INSERT OR REPLACE INTO connections (name, config_digest) VALUES (?1, ?2)", [connection, digest])?;
+        Ok(())
+    }
+
+    fn put_run(&mut self, run: &Run) -> Result<(), StateError> {
+        self.execute(
+            "INSERT OR REPLACE INTO runs (id, connection, connector, started_ms, ended_ms, status, verdict, records,
+             \"full\") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            params![
+                run.id,
+                run.connection,
+                run.connector,
+                signed(run.started_ms),
+                run.ended_ms.map(signed),
+                run.status.to_text(),
+                run.verdict,
+                signed(run.records),
+                run.full,
+            ],
+        )?;
+        Ok(())
+    }
+
+    fn runs(&mut self) -> Result<Vec<Run>, StateError> {
+        self.rows(
+            "SELECT id, connection, connector, started_ms, ended_ms, status, verdict, records, \"full\" FROM runs
+             ORDER BY started_ms DESC, id DESC",
+            [],
+            |row| {
+                Ok(Run {
+                    id: row.get(0)?,
+                    connection: row.get(1)?,
+                    connector: row.get(2)?,
+                    started_ms: unsigned(row.get(3)?),
+                    ended_ms: row.get::<_, Option<i64>>(4)?.map(unsigned),
+                    status: RunStatus::from_text(&row.get::<_, String>(5)?)?,
+                    verdict: row.get(6)?,
+                    records: unsigned(row.get(7)?),
+                    full: row.get(8)?,
+                })
+            },
+        )
+    }
+
+    fn owner(&mut self, stream: &str) -> Result<Option<String>, StateError> {
+        self.row("SELECT connection FROM streams WHERE name = ?1", [stream], |row| row.get(0))
+    }
+
+    fn streams(&mut self, connection: &str) -> Result<Vec<String>, StateError> {
+        self.rows("SELECT name FROM streams WHERE connection = ?1 ORDER BY name", [connection], |row| row.get(0))
+    }
+
+    fn own(&mut self, connection: &str, stream: &str) -> Result<(), StateError> {
+        self.execute("INSERT OR IGNORE INTO streams (name, connection) VALUES (?1, ?2)", [stream, connection])?;
+        Ok(())
+    }
+
+    fn schema(&mut self, stream: &str) -> Result<Option<String>, StateError> {
+        Ok(self.row("SELECT schema FROM streams WHERE name = ?1", [stream], |row| row.get(0))?.flatten())
+    }
+
+    fn newest_batch(&mut self, stream: &str) -> Result<Option<Batch>, StateError> {
+        self.row(
+            "SELECT id, mode, status, staged FROM batches WHERE stream = ?1 ORDER BY id DESC LIMIT 1",
+            [stream],
+            |row| {
+                Ok(Batch {
+                    id: row.get(0)?,
+                    mode: BatchMode::from_text(&row.get::<_, String>(1)?)?,
+                    status: BatchStatus::from_text(&row.get::<_, String>(2)?)?,
+                    staged: row.get(3)?,
+                })
+            },
+        )
+    }
+
+    fn open_batch(
+        &mut self,
+        stream: &str,
+        mode: BatchMode,
+        staged: bool,
+        reads: &[Read],
+    ) -> Result<(Batch, Vec<Read>), StateError> {
+        let error = self.error();
+        let transaction = self.begin()?;
+        let insert = || {
+            transaction.execute(
+                "INSERT INTO batches (stream, mode, status, staged) VALUES (?1, ?2, ?3, ?4)",
+                params![stream, mode.to_text(), BatchStatus::Open.to_text(), staged],
+            )?;
+            let id = transaction.last_insert_rowid();
+            let reads =
+                reads.iter().map(|read| insert_read(&transaction, id, read)).collect::<rusqlite::Result<Vec<_>>>()?;
+            Ok((Batch { id, mode, status: BatchStatus::Open, staged }, reads))
+        };
+        let opened = insert().map_err(&error)?;
+        transaction.commit().map_err(&error)?;
+        Ok(opened)
+    }
+
+    fn watermarks(&mut self, stream: &str) -> Result<HashMap<Option<String>, String>, StateError> {
+        // A later read of the same partition comes later, and so wins.
+        let rows = self.rows(
+            "SELECT reads.partition, reads.watermark FROM reads JOIN batches ON reads.batch = batches.id
+             WHERE batches.stream = ?1 AND batches.status = 'complete' AND reads.status = 'complete'
+               AND reads.watermark IS NOT NULL
+             ORDER BY reads.id",
+            [stream],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        Ok(rows.into_iter().collect())
+    }
+
+    fn reads(&mut self, batch: i64) -> Result<Vec<Read>, StateError> {
+        self.rows(
+            "SELECT id, partition, context, since, checkpoint, watermark, status FROM reads
+             WHERE batch = ?1 ORDER BY id",
+            [batch],
+            read_of,
+        )
+    }
+
+    fn put_read(&mut self, batch: i64, read: &Read) -> Result<Read, StateError> {
+        let error = self.error();
+        let transaction = self.begin()?;
+        let insert = || {
+            transaction.execute(
+                "DELETE FROM reads WHERE batch = ?1 AND partition IS ?2",
+                params![batch, read.partition.as_ref().map(|(id, _)| id)],
+            )?;
+            insert_read(&transaction, batch, read)
+        };
+        let read = insert().map_err(&error)?;
+        transaction.commit().map_err(&error)?;
+        Ok(read)
+    }
+
+    fn drop_read(&mut self, read: i64) -> Result<(), StateError> {
+        self.execute("UPDATE reads SET status = ?2 WHERE id = ?1", params![read, ReadStatus::Gone.to_text()])?;
+        Ok(())
+    }
+
+    fn pages(&mut self, read: i64) -> Result<Vec<PageEntry>, StateError> {
+        self.rows(
+            "SELECT seq, url, status, bytes, records, checkpoint, total, hash FROM pages WHERE read = ?1 ORDER BY seq",
+            [read],
+            |row| {
+                Ok(PageEntry {
+                    seq: unsigned(row.get(0)?),
+                    url: row.get(1)?,
+                    status: row.get(2)?,
+                    bytes: unsigned(row.get(3)?),
+                    records: unsigned(row.get(4)?),
+                    checkpoint: row.get(5)?,
+                    total: row.get::<_, Option<i64>>(6)?.map(unsigned),
+                    hash: row.get(7)?,
+                })
+            },
+        )
+    }
+
+    fn close_batch(&mut self, stream: &str, batch: &Batch, status: BatchStatus) -> Result<(), StateError> {
+        let error = self.error();
+        let transaction = self.begin()?;
+        let close = || {
+            transaction
+                .execute("UPDATE batches SET status = ?2 WHERE id = ?1", params![batch.id, status.to_text()])?;
+            if status != BatchStatus::Complete {
+                return Ok(());
+            }
+            let replaced = match batch.mode {
+                BatchMode::Full => "status != 'replaced'",
+                BatchMode::Delta => "status IN ('broken', 'preview')",
+            };
+            transaction.execute(
+                &format!(
+                    "UPDATE parts SET status = 'obsolete' WHERE stream = ?1 AND batch != ?2 AND batch IN
+                     (SELECT id FROM batches WHERE stream = ?1 AND {replaced})"
+                ),
+                params![stream, batch.id],
+            )?;
+            transaction.execute(
+                &format!("UPDATE batches SET status = 'replaced' WHERE stream = ?1 AND id != ?2 AND {replaced}"),
+                params![stream, batch.id],
+            )?;
+            transaction.execute(
+                "UPDATE parts SET status = 'visible' WHERE batch = ?1 AND status = 'staged'",
+                [batch.id],
+            )?;
+            Ok(())
+        };
+        close().map_err(&error)?;
+        transaction.commit().map_err(&error)
+    }
+
+    fn commit(&mut self, commit: &Commit) -> Result<(), StateError> {
+        let error = self.error();
+        let transaction = self.begin()?;
+        let write = || {
+            for part in &commit.parts {
+                transaction.prepare_cached("INSERT INTO parts VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?.execute(params![
+                    part.stream,
+                    part.name,
+                    part.batch,
+                    part.run,
+                    signed(part.records),
+                    signed(part.bytes),
+                    part.status.to_text(),
+                ])?;
+            }
+            for progress in &commit.reads {
+                for page in &progress.pages {
+                    transaction
+                        .prepare_cached("INSERT INTO pages VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?
+                        .execute(params![
+                            progress.read,
+                            signed(page.seq),
+                            page.url,
+                            page.status,
+                            signed(page.bytes),
+                            signed(page.records),
+                            page.checkpoint,
+                            page.total.map(signed),
+                            page.hash,
+                        ])?;
+                }
+                if let Some(checkpoint) = &progress.checkpoint {
+                    transaction.execute(
+                        "UPDATE reads SET checkpoint = ?2 WHERE id = ?1",
+                        params![progress.read, checkpoint],
+                    )?;
+                }
+                if let Some((end, watermark)) = &progress.end {
+                    let status = match end {
+                        ReadEnd::Complete => ReadStatus::Complete,
+                        ReadEnd::Broken => ReadStatus::Broken,
+                    };
+                    transaction.execute(
+                        "UPDATE reads SET status = ?2, watermark = ?3 WHERE id = ?1",
+                        params![progress.read, status.to_text(), watermark],
+                    )?;
+                }
+                for (key, value) in &progress.storage {
+                    match value {
+                        Some(value) => transaction.execute(
+                            "INSERT OR REPLACE INTO storage VALUES (?1, ?2, ?3)",
+                            params![commit.connection, key, value],
+                        )?,
+                        None => transaction.execute(
+                            "DELETE FROM storage WHERE connection = ?1 AND key = ?2",
+                            params![commit.connection, key],
+                        )?,
+                    };
+                }
+            }
+            if let Some(schema) = &commit.schema {
+                transaction
+                    .execute("UPDATE streams SET schema = ?2 WHERE name = ?1", params![commit.stream, schema])?;
+            }
+            let records: u64 = commit.parts.iter().map(|part| part.records).sum();
+            transaction.execute(
+                "UPDATE runs SET records = records + ?2 WHERE id = ?1",
+                params![commit.run, signed(records)],
+            )?;
+            Ok(())
+        };
+        write().map_err(&error)?;
+        transaction.commit().map_err(&error)
+    }
+
+    fn parts(&mut self, stream: &str) -> Result<Vec<Part>, StateError> {
+        self.rows(
+            "SELECT stream, name, batch, run, records, bytes, status FROM parts WHERE stream = ?1 ORDER BY name",
+            [stream],
+            |row| {
+                Ok(Part {
+                    stream: row.get(0)?,
+                    name: row.get(1)?,
+                    batch: row.get(2)?,
+                    run: row.get(3)?,
+                    records: unsigned(row.get(4)?),
+                    bytes: unsigned(row.get(5)?),
+                    status: PartStatus::from_text(&row.get::<_, String>(6)?)?,
+                })
+            },
+        )
+    }
+
+    fn forget_part(&mut self, stream: &str, name: &str) -> Result<(), StateError> {
+        self.execute("DELETE FROM parts WHERE stream = ?1 AND name = ?2 AND status = 'obsolete'", [stream, name])?;
+        Ok(())
+    }
+
+    fn storage(&mut self, connection: &str) -> Result<BTreeMap<String, Vec<u8>>, StateError> {
+        let rows = self.rows("SELECT key, value FROM storage WHERE connection = ?1", [connection], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
+        Ok(rows.into_iter().collect())
+    }
+}

@@ -1,0 +1,104 @@
+//! Time as an argument: everything in the host that asks for the time or waits does it through [`Time`], so that a test
+//! (or a replay) decides what time it is.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// A wait that [`Time::sleep`] began.
+pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// A source of wall-clock time, monotonic time and waits.
+pub trait Time: Send + Sync + 'static {
+    /// Returns milliseconds since the Unix epoch, UTC.
+    fn now_ms(&self) -> u64;
+
+    /// Returns the time since an arbitrary start; never goes back.
+    fn monotonic(&self) -> Duration;
+
+    /// Completes when `duration` has passed.
+    fn sleep(&self, duration: Duration) -> Sleep;
+}
+
+/// The machine's own clock.
+#[derive(Debug, Clone, Copy)]
+pub struct SystemClock {
+    start: Instant,
+}
+
+impl SystemClock {
+    /// Makes a clock whose monotonic time starts now.
+    pub fn new() -> Self {
+        Self { start: Instant::now() }
+    }
+}
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Time for SystemClock {
+    fn now_ms(&self) -> u64 {
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    fn sleep(&self, duration: Duration) -> Sleep {
+        Box::pin(tokio::time::sleep(duration))
+    }
+}
+
+/// A clock that stands still until somebody waits: a wait moves it forward at once. For tests and simulations.
+#[derive(Debug, Clone)]
+pub struct VirtualClock {
+    now: Arc<Mutex<Duration>>,
+    epoch_ms: u64,
+}
+
+impl VirtualClock {
+    /// Makes a clock that shows `epoch_ms` milliseconds since the Unix epoch.
+    pub fn starting_at(epoch_ms: u64) -> Self {
+        Self { now: Arc::new(Mutex::new(Duration::ZERO)), epoch_ms }
+    }
+
+    /// Moves the clock forward.
+    pub fn advance(&self, duration: Duration) {
+        *self.now.lock().unwrap_or_else(PoisonError::into_inner) += duration;
+    }
+}
+
+impl Time for VirtualClock {
+    fn now_ms(&self) -> u64 {
+        self.epoch_ms.saturating_add(u64::try_from(self.monotonic().as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn monotonic(&self) -> Duration {
+        *self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn sleep(&self, duration: Duration) -> Sleep {
+        self.advance(duration);
+        Box::pin(std::future::ready(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_wait_moves_the_virtual_clock() {
+        let clock = VirtualClock::starting_at(1_000);
+        clock.sleep(Duration::from_secs(90)).await;
+        assert_eq!(clock.now_ms(), 91_000);
+        assert_eq!(clock.monotonic(), Duration::from_secs(90));
+    }
+}
