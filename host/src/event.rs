@@ -1,6 +1,7 @@
 //! What happens during a run, told to whoever shows it. The library prints nothing; the command line turns these into
 //! progress lines, log lines or JSON.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 /// How serious a log line is.
@@ -107,4 +108,17 @@ pub struct Silent;
 
 impl Observer for Silent {
     fn observe(&self, _event: Event) {}
+}
+
+/// Escapes what would steer a terminal or forge a line: control characters, line breaks, and marks that turn the
+/// direction of writing around. For texts that a connector or a server wrote.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    let steers = |c: char| {
+        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if !text.contains(steers) {
+        return Cow::Borrowed(text);
+    }
+    let escaped = |c: char| if steers(c) { c.escape_default().to_string() } else { c.to_string() };
+    Cow::Owned(text.chars().map(escaped).collect())
 }

@@ -8,12 +8,7 @@
 #![deny(missing_docs)]
 #![cfg_attr(
     test,
-    expect(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        reason = "a test that meets what it does not expect has failed"
-    )
+    expect(clippy::unwrap_used, clippy::panic, reason = "a test that meets what it does not expect has failed")
 )]
 
 pub mod auth;

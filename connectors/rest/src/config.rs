@@ -185,6 +185,7 @@ pub(crate) struct Incremental {
     pub(crate) start: Option<Value>,
     #[serde(default)]
     pub(crate) order: Order,
+    pub(crate) watermark: Option<String>,
     #[serde(default)]
     pub(crate) stop_at_watermark: bool,
 }
@@ -290,6 +291,9 @@ impl Incremental {
         }
         if self.stop_at_watermark && self.order != Order::Descending {
             return Err("incremental.stop_at_watermark goes with order: descending".into());
+        }
+        if self.stop_at_watermark && self.watermark.is_some() {
+            return Err("incremental.stop_at_watermark goes by the cursor field, without incremental.watermark".into());
         }
         if self.param.is_none() && self.start.is_some() {
             return Err("incremental.start goes with incremental.param".into());
@@ -428,6 +432,10 @@ mod tests {
             (
                 json!({"incremental": {"cursor_field": "t", "stop_at_watermark": true}}),
                 "stream s: incremental.stop_at_watermark goes with order: descending",
+            ),
+            (
+                json!({"incremental": {"cursor_field": "t", "order": "descending", "stop_at_watermark": true, "watermark": "ETag"}}),
+                "stream s: incremental.stop_at_watermark goes by the cursor field, without incremental.watermark",
             ),
             (
                 json!({"incremental": {"cursor_field": "t", "start": 1}}),

@@ -55,10 +55,11 @@ impl Connector for Config {
         }
         if let Some(incremental) = &stream.incremental {
             let field = &incremental.cursor_field;
-            pages = pages.watermark(match incremental.order {
-                Order::Any => Watermark::greatest(field),
-                Order::Ascending => Watermark::ascending(field),
-                Order::Descending => Watermark::descending(field),
+            pages = pages.watermark(match (&incremental.watermark, incremental.order) {
+                (Some(source), _) => Watermark::response(source.as_str()),
+                (None, Order::Any) => Watermark::greatest(field),
+                (None, Order::Ascending) => Watermark::ascending(field),
+                (None, Order::Descending) => Watermark::descending(field),
             });
             if incremental.stop_at_watermark {
                 pages = pages.until_since(field);

@@ -63,7 +63,7 @@ impl HasData for Clock {
 
 /// Adds the interface to a linker.
 pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    clock::add_to_linker::<_, Clock>(linker, |guest| ClockView(&mut guest.clock))
+    clock::add_to_linker::<_, Clock>(linker, |guest| ClockView(&mut guest.called().clock))
 }
 
 #[cfg(test)]

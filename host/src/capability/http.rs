@@ -38,12 +38,19 @@ impl HttpCtx {
         }
     }
 
-    fn hold(&self, response: http::Response) -> Result<Response, LimitReached> {
-        let bytes = response.body.len() as u64;
+    /// Counts bytes that the host keeps for the guest.
+    fn room(&self, bytes: usize) -> Result<Held, LimitReached> {
+        let bytes = bytes as u64;
         let held = Held { bytes, all: self.held.clone() };
         if self.held.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) > self.max_held_bytes {
             return Err(LimitReached::bytes(Limit::HeldBytes, self.max_held_bytes));
         }
+        Ok(held)
+    }
+
+    fn hold(&self, response: http::Response) -> Result<Response, LimitReached> {
+        let headers: usize = response.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let held = self.room(response.body.len() + headers)?;
         Ok(Response {
             status: response.status,
             headers: response.headers,
@@ -88,6 +95,7 @@ impl Drop for Held {
 pub struct Pending {
     task: Option<tokio::task::JoinHandle<Result<http::Response, http::Error>>>,
     count: Arc<AtomicUsize>,
+    _held: Held,
 }
 
 impl Drop for Pending {
@@ -180,20 +188,20 @@ impl wit::Host for HttpView<'_> {
 
     async fn start(&mut self, wanted: wit::Request) -> wasmtime::Result<Resource<Pending>> {
         let client = self.client()?;
+        let texts = wanted.query.iter().chain(&wanted.headers).map(|(name, value)| name.len() + value.len());
+        let bytes = wanted.url.len() + wanted.body.as_ref().map_or(0, Vec::len) + texts.sum::<usize>();
+        let held = self.ctx.room(bytes)?;
         if self.ctx.pending.fetch_add(1, Ordering::Relaxed) >= self.ctx.max_pending {
             return Err(LimitReached::count(Limit::PendingRequests, self.ctx.max_pending).into());
         }
         let read = self.ctx.read.clone();
         let task = tokio::spawn(async move { client.send(&read, request(wanted)).await });
-        Ok(self.table.push(Pending { task: Some(task), count: self.ctx.pending.clone() })?)
+        Ok(self.table.push(Pending { task: Some(task), count: self.ctx.pending.clone(), _held: held })?)
     }
 }
 
 impl wit::HostPending for HttpView<'_> {
-    async fn wait(
-        &mut self,
-        pending: Resource<Pending>,
-    ) -> wasmtime::Result<Result<Resource<Response>, wit::Error>> {
+    async fn wait(&mut self, pending: Resource<Pending>) -> wasmtime::Result<Result<Resource<Response>, wit::Error>> {
         let task = self.table.get_mut(&pending)?.task.take().ok_or(Misuse::WaitedTwice)?;
         let result = task.await?;
         self.receive(result)
@@ -260,5 +268,8 @@ impl HasData for Http {
 
 /// Adds the interface to a linker.
 pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    wit::add_to_linker::<_, Http>(linker, |guest| HttpView { ctx: &mut guest.http, table: &mut guest.table })
+    wit::add_to_linker::<_, Http>(linker, |guest| {
+        let guest = guest.called();
+        HttpView { ctx: &mut guest.http, table: &mut guest.table }
+    })
 }

@@ -10,7 +10,7 @@ use crate::auth::Secrets;
 use crate::engine::bindings::ingest::connector::log;
 use crate::engine::guest::Guest;
 use crate::engine::limits::{Limit, LimitReached};
-use crate::event::{Event, Level, Observer};
+use crate::event::{Event, Level, Observer, printable};
 
 /// State of the `log` interface. Clones share one volume.
 #[derive(Clone)]
@@ -44,22 +44,16 @@ impl LogCtx {
         self.observer.observe(Event::Log {
             target: self.target.to_string(),
             level,
-            message: printable(&self.secrets.redact(message)),
+            message: printable(&self.secrets.redact(message)).into_owned(),
             fields: fields
                 .iter()
-                .map(|(name, value)| (printable(name), printable(&self.secrets.redact(value))))
+                .map(|(name, value)| {
+                    (printable(name).into_owned(), printable(&self.secrets.redact(value)).into_owned())
+                })
                 .collect(),
         });
         Ok(())
     }
-}
-
-/// Escapes control characters, so that a guest's line stays one line and cannot steer a terminal.
-fn printable(text: &str) -> String {
-    if !text.chars().any(char::is_control) {
-        return text.to_owned();
-    }
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
 /// A borrowed view of [`LogCtx`].
@@ -86,7 +80,7 @@ impl HasData for Log {
 
 /// Adds the interface to a linker.
 pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    log::add_to_linker::<_, Log>(linker, |guest| LogView(&mut guest.log))
+    log::add_to_linker::<_, Log>(linker, |guest| LogView(&mut guest.called().log))
 }
 
 #[cfg(test)]

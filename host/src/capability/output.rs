@@ -12,10 +12,11 @@ use wasmtime::component::{HasData, Linker, ResourceTable};
 
 use super::clock::ClockCtx;
 use super::storage::{self, StorageCtx};
+use crate::engine::MAX_MARK_BYTES;
 use crate::engine::bindings::ingest::connector::output::{self as wit, Flow, Records};
 use crate::engine::guest::Guest;
 use crate::engine::limits::{Limit, LimitReached};
-use crate::json::JsonError;
+use crate::json::{Document, JsonError};
 use crate::record;
 
 /// A page on its way from a connector to its stream's writer.
@@ -89,6 +90,9 @@ pub enum EmitError {
         /// Where and why.
         reason: String,
     },
+    /// The checkpoint is no text to keep with every page.
+    #[error("the connector's checkpoint is longer than {MAX_MARK_BYTES} bytes: {0}")]
+    Checkpoint(usize),
     /// The pointer is malformed.
     #[error("the connector selected by something that is no JSON pointer: {0}")]
     Pointer(String),
@@ -103,16 +107,35 @@ pub struct OutputView<'a> {
 }
 
 impl OutputView<'_> {
+    /// Bounds what constant fields add to a page, over all its records: little in the response, much in the columns.
+    fn added(&self, page: &record::Page, document: &Document, pointer: &str) -> Result<(), LimitReached> {
+        let each: usize = page.extra.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let fits = |records: usize| each.saturating_mul(records) <= self.ctx.max_page_bytes;
+        // The shortest records, `{},{}`, are so many; only where these would be too many is it worth counting.
+        if fits(page.range.len() / 3 + 1) {
+            return Ok(());
+        }
+        // What is not JSON is found when it is decoded, before it is anything else.
+        let records = document.len(pointer).ok().flatten().unwrap_or(1);
+        if fits(usize::try_from(records).unwrap_or(usize::MAX)) {
+            return Ok(());
+        }
+        Err(LimitReached::bytes(Limit::PageBytes, self.ctx.max_page_bytes as u64))
+    }
+
     fn page(&mut self, records: Records) -> wasmtime::Result<(record::Page, Option<Origin>)> {
         match records {
             Records::Select(selection) => {
                 // The selection hands the response over: its body lives on only in the page.
                 let response = self.table.delete(selection.response)?;
                 let url = &response.url;
-                let page = record::Page::select(&response.document, &selection.pointer, selection.extra).map_err(|error| match error {
-                    JsonError::Syntax(reason) => EmitError::NotJson { url: url.clone(), reason },
-                    JsonError::Pointer(reason) => EmitError::Pointer(reason),
-                })?;
+                let page =
+                    record::Page::select(&response.document, &selection.pointer, selection.extra).map_err(|error| {
+                        match error {
+                            JsonError::Syntax(reason) => EmitError::NotJson { url: url.clone(), reason },
+                            JsonError::Pointer(reason) => EmitError::Pointer(reason),
+                        }
+                    })?;
                 let Some(page) = page else {
                     return Err(EmitError::NothingThere {
                         pointer: selection.pointer,
@@ -121,6 +144,7 @@ impl OutputView<'_> {
                     }
                     .into());
                 };
+                self.added(&page, &response.document, &selection.pointer)?;
                 let origin = Origin { url: url.clone(), status: response.status, bytes: response.received_bytes };
                 Ok((page, Some(origin)))
             }
@@ -142,6 +166,9 @@ fn excerpt(body: &[u8]) -> String {
 
 impl wit::Host for OutputView<'_> {
     async fn emit(&mut self, page: wit::Page) -> wasmtime::Result<Flow> {
+        if let Some(checkpoint) = page.checkpoint.as_ref().filter(|checkpoint| checkpoint.len() > MAX_MARK_BYTES) {
+            return Err(EmitError::Checkpoint(checkpoint.len()).into());
+        }
         let (records, origin) = self.page(page.records)?;
         let emitted = Emitted {
             page: records,
@@ -164,10 +191,13 @@ impl HasData for Output {
 
 /// Adds the interface to a linker.
 pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    wit::add_to_linker::<_, Output>(linker, |guest| OutputView {
-        ctx: &mut guest.output,
-        storage: &mut guest.storage,
-        clock: &mut guest.clock,
-        table: &mut guest.table,
+    wit::add_to_linker::<_, Output>(linker, |guest| {
+        let guest = guest.called();
+        OutputView {
+            ctx: &mut guest.output,
+            storage: &mut guest.storage,
+            clock: &mut guest.clock,
+            table: &mut guest.table,
+        }
     })
 }

@@ -50,5 +50,5 @@ impl HasData for RateLimit {
 
 /// Adds the interface to a linker.
 pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    wit::add_to_linker::<_, RateLimit>(linker, |guest| RateLimitView(&mut guest.rate_limit))
+    wit::add_to_linker::<_, RateLimit>(linker, |guest| RateLimitView(&mut guest.called().rate_limit))
 }

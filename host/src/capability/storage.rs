@@ -74,6 +74,10 @@ impl StorageCtx {
         {
             return Err(Error::Quota(self.quota_bytes));
         }
+        // Nothing to remove, nothing to remember: a loop over ever new keys must not grow the list.
+        if value.is_none() && self.get(&key).is_none() {
+            return Ok(());
+        }
         // Only the last write of a key counts: a loop over one key must not grow the list.
         self.pending.retain(|(pending, _)| *pending != key);
         self.own.insert(key.clone(), value.clone());
@@ -115,7 +119,7 @@ impl HasData for Storage {
 
 /// Adds the interface to a linker.
 pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    storage::add_to_linker::<_, Storage>(linker, |guest| StorageView(&mut guest.storage))
+    storage::add_to_linker::<_, Storage>(linker, |guest| StorageView(&mut guest.called().storage))
 }
 
 #[cfg(test)]
@@ -143,6 +147,13 @@ mod tests {
         assert_eq!(ctx.get("a"), None);
         ctx.put("b".into(), Some(vec![0; 20])).unwrap();
         assert_eq!(ctx.take_pending().len(), 2);
+    }
+
+    #[test]
+    fn removing_what_is_not_there_leaves_no_trace() {
+        let mut ctx = StorageCtx::new(Committed::default(), 100);
+        ctx.put("a".into(), None).unwrap();
+        assert!(ctx.take_pending().is_empty() && ctx.own.is_empty());
     }
 
     #[test]

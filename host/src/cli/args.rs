@@ -110,10 +110,10 @@ pub(crate) struct LimitArgs {
     /// Requests that one read may have started and not yet waited for.
     #[arg(long, value_name = "N", default_value_t = 32, help_heading = "Limits")]
     max_pending: usize,
-    /// Response bodies that one read may hold at once.
+    /// Responses and started requests that one read may hold at once.
     #[arg(long, value_name = "BYTES", default_value = "256MiB", value_parser = parse_bytes, help_heading = "Limits")]
     max_held: u64,
-    /// A page that the connector makes itself.
+    /// What the connector hands over at once, as a page that it makes itself.
     #[arg(long, value_name = "BYTES", default_value = "64MiB", value_parser = parse_bytes, help_heading = "Limits")]
     max_page: u64,
     /// One record.
@@ -190,11 +190,7 @@ impl NetworkArgs {
                 ca_pem,
                 ..transport::Options::default()
             },
-            retry: retry::Rules {
-                attempts: self.attempts.max(1),
-                base: self.retry_base,
-                ..retry::Rules::default()
-            },
+            retry: retry::Rules { attempts: self.attempts.max(1), base: self.retry_base, ..retry::Rules::default() },
             rates,
             max_wait: self.max_wait,
             max_in_flight: self.max_in_flight.max(1),

@@ -28,8 +28,8 @@ impl CheckArgs {
     pub(crate) async fn open(&self) -> Result<host::run::Opened, CliError> {
         let observer = Arc::new(Progress::new(Style::Lines { verbose: false }));
         let described = self.connector.describe(&self.limits, observer.clone()).await?;
-        let sources = self.config.sources()?;
-        Ok(described.open(sources, &self.network.network()?, Archive::disabled(), "check", observer)?)
+        let config = described.configure(self.config.sources()?)?;
+        Ok(described.open(config, &self.network.network()?, Archive::disabled(), "check", observer)?)
     }
 }
 

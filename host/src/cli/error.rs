@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use host::config::{ConfigError, LoadError as ConfigLoadError};
 use host::engine::component::LoadError;
+use host::engine::{CallError, with_sources as chain};
 use host::run::{CommitError, LockError, OpenError, RunError};
 use host::state::StateError;
 
@@ -86,27 +87,15 @@ impl CliError {
     }
 }
 
-/// Writes an error with its causes.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        // Some libraries repeat the cause in their own text.
-        if !text.ends_with(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
-}
-
 impl From<LoadError> for CliError {
     fn from(error: LoadError) -> Self {
         let next = match &error {
-            LoadError::Read { .. } => "check the path; connectors that come along are named without a path: github, rest",
-            LoadError::NotWasm { .. } => "give a component, built with `cargo build --target wasm32-wasip2` or the tools of another SDK",
+            LoadError::Read { .. } => {
+                "check the path; connectors that come along are named without a path: github, rest"
+            }
+            LoadError::NotWasm { .. } => {
+                "give a component, built with `cargo build --target wasm32-wasip2` or the tools of another SDK"
+            }
             LoadError::CoreModule { .. } => {
                 "build a component: in Rust with --target wasm32-wasip2, else with `wasm-tools component new`"
             }
@@ -114,12 +103,16 @@ impl From<LoadError> for CliError {
             LoadError::ForbiddenImport { .. } => {
                 "rebuild the connector without it; a connector reaches the world through ingest:connector only"
             }
-            LoadError::OtherVersion { .. } => "rebuild the connector with the SDK of this host's version",
+            LoadError::OtherVersion { .. } | LoadError::Mismatch { .. } => {
+                "rebuild the connector with the SDK of this host's version"
+            }
             LoadError::NotAConnector { .. } => {
                 "build it for the world ingest:connector/connector; `connector_sdk::export!` does in Rust"
             }
             LoadError::Limit(_) => "look at what the connector asks for before you allow it",
-            LoadError::Compile { .. } => "the component may be made for a newer WebAssembly; rebuild it with the SDK's tools",
+            LoadError::Compile { .. } => {
+                "the component may be made for a newer WebAssembly; rebuild it with the SDK's tools"
+            }
         };
         Self::new(Kind::Connector, chain(&error)).next(next)
     }
@@ -148,6 +141,13 @@ impl From<OpenError> for CliError {
                 (Kind::Connector, "tell the connector's author; the host cannot check a configuration against it")
             }
             OpenError::Config(_) => (Kind::Config, "see what can be set with `host inspect CONNECTOR`"),
+            OpenError::Call { source: CallError::Limit(_), .. } => {
+                (Kind::Connector, "look at what the connector asks for before you allow it")
+            }
+            OpenError::Call { source: CallError::Mismatch(_), .. } => {
+                (Kind::Connector, "rebuild the connector with the SDK of this host's version")
+            }
+            OpenError::PartitionTwice { .. } => (Kind::Connector, "tell the connector's author"),
             OpenError::Call { .. } => (Kind::Connector, "run with -v for its log, and tell the connector's author"),
             OpenError::Refused(_) => {
                 (Kind::Connector, "mend what it names; `host inspect CONNECTOR` shows how it is configured")
@@ -180,9 +180,10 @@ impl From<RunError> for CliError {
             RunError::Commit(CommitError::Missing { .. }) => {
                 (Kind::Output, "put the file back, or read everything again with --full".to_owned())
             }
-            RunError::Out { .. } | RunError::Commit(_) | RunError::Archive(_) => {
-                (Kind::Output, "check that the folder can be written and the disk has room, or give another --out".to_owned())
-            }
+            RunError::Out { .. } | RunError::Commit(_) | RunError::Archive(_) => (
+                Kind::Output,
+                "check that the folder can be written and the disk has room, or give another --out".to_owned(),
+            ),
             RunError::Lock(LockError::Held { .. }) => {
                 (Kind::Output, "wait for it to end, or give this one another --connection and --out".to_owned())
             }
@@ -196,7 +197,9 @@ impl From<RunError> for CliError {
                 };
                 (Kind::Usage, next)
             }
-            RunError::StreamName(_) => (Kind::Connector, "tell the connector's author".to_owned()),
+            RunError::StreamName(_) | RunError::StreamTwice(_) => {
+                (Kind::Connector, "tell the connector's author".to_owned())
+            }
             RunError::OtherOwner { .. } => (Kind::Output, "give this connection another --out".to_owned()),
             RunError::PreviewOverData(_) => (Kind::Usage, "give the preview another --out".to_owned()),
             RunError::ConfigChanged(_) => (

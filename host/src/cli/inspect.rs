@@ -46,12 +46,15 @@ pub(crate) async fn inspect(args: InspectArgs, out: &mut Out) -> Result<Exit, Cl
     }
     out.line(format!("file           {} ({})", summary.path.display(), units::bytes(summary.bytes)))?;
     out.line(format!("sha-256        {}", summary.digest))?;
-    out.line(format!("compiled code  {}", match described.connector().cache_outcome() {
-        Some(Outcome::Hit) => "from the cache",
-        Some(Outcome::Miss) => "made now, and kept",
-        Some(Outcome::Damaged) => "made again: what was in the cache was damaged",
-        None => "made now",
-    }))?;
+    out.line(format!(
+        "compiled code  {}",
+        match described.connector().cache_outcome() {
+            Some(Outcome::Hit) => "from the cache",
+            Some(Outcome::Miss) => "made now, and kept",
+            Some(Outcome::Damaged) => "made again: what was in the cache was damaged",
+            None => "made now",
+        }
+    ))?;
     out.line(format!("reaches        {}", description.hosts.join(", ")))?;
     out.line("")?;
     out.line("Configuration (* required)")?;
@@ -81,14 +84,16 @@ fn properties(root: &Value, schema: &Value, prefix: &str, depth: usize, rows: &m
         schema.get("required").and_then(Value::as_array).is_some_and(|names| names.iter().any(|one| one == name))
     };
     for (name, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
-        let property = resolve(root, property);
-        let text = |key: &str| property.get(key).and_then(Value::as_str).unwrap_or_default();
+        // What stands beside a reference is about this property; what it refers to is about all that do.
+        let (own, property) = (property, resolve(root, property));
+        let either = |key: &str| own.get(key).or_else(|| property.get(key));
+        let text = |key: &str| either(key).and_then(Value::as_str).unwrap_or_default();
         let key = format!("{prefix}{name}");
         let secret = if property.get("writeOnly") == Some(&Value::Bool(true)) { "secret " } else { "" };
         rows.push(vec![
             format!("{key}{}", if required(name) { "*" } else { "" }),
             format!("{secret}{}", kind(root, property)),
-            property.get("default").map(ToString::to_string).unwrap_or_default(),
+            either("default").map(ToString::to_string).unwrap_or_default(),
             first_sentence(if text("description").is_empty() { text("title") } else { text("description") }),
         ]);
         if depth < MAX_DEPTH {

@@ -11,6 +11,7 @@ mod report;
 mod run;
 mod runs;
 mod streams;
+mod summary;
 mod units;
 
 use clap::{Parser, Subcommand};

@@ -17,7 +17,7 @@ impl Out {
     /// Prints a line.
     pub(crate) fn line(&mut self, text: impl AsRef<str>) -> Result<(), CliError> {
         let mut write = || {
-            self.stream.write_all(text.as_ref().as_bytes())?;
+            self.stream.write_all(plain(text.as_ref()).as_bytes())?;
             self.stream.write_all(b"\n")?;
             self.stream.flush()
         };
@@ -35,7 +35,12 @@ impl Out {
 
 /// Prints a line to standard error, where nobody may be reading.
 pub(crate) fn stderr(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    let _ = writeln!(io::stderr().lock(), "{}", plain(text));
+}
+
+/// Escapes what would steer a terminal, whoever wrote it; line breaks stay, since our own texts have them.
+fn plain(text: &str) -> String {
+    text.split('\n').map(host::event::printable).collect::<Vec<_>>().join("\n")
 }
 
 /// Whether a person watches standard error.

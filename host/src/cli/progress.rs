@@ -72,8 +72,7 @@ impl Stream {
     }
 
     fn line(&self, name: &str) -> String {
-        let mut line =
-            format!("{name}: {} records, {} pages", units::count(self.records), units::count(self.pages));
+        let mut line = format!("{name}: {} records, {} pages", units::count(self.records), units::count(self.pages));
         let seconds = self.started.elapsed().as_secs_f64();
         let running = self.open_reads > 0;
         if running && seconds > 0.5 {
@@ -87,7 +86,7 @@ impl Stream {
             line.push_str(&format!(", {}/s", units::count(rate)));
             let total: u64 = self.totals.values().sum();
             // Only where every open read gave a total is their sum the whole.
-            if rate > 0 && total > self.records && self.totals.len() == self.open_reads + self.ended_reads {
+            if self.waiting_until_ms.is_none() && rate > 0 && total > self.records && self.totals.len() == self.open_reads + self.ended_reads {
                 line.push_str(&format!(", ready in {}", units::millis((total - self.records) * 1_000 / rate)));
             }
         }
@@ -118,12 +117,28 @@ impl Progress {
         self.screen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Draws the last state for good.
-    pub(crate) fn finish(&self) {
+    /// Draws the lines again, so that rates and waits are true although nothing happens.
+    pub(crate) fn tick(&self) {
         if matches!(self.style, Style::Moving { .. }) {
             self.screen().draw();
-            self.screen().drawn_lines = 0;
         }
+    }
+
+    /// Prints a line whatever the style, above the moving ones.
+    pub(crate) fn announce(&self, text: &str) {
+        let mut screen = self.screen();
+        screen.clear();
+        print::stderr(text);
+        if matches!(self.style, Style::Moving { .. }) {
+            screen.draw();
+        }
+    }
+
+    /// Takes the moving lines away: the summary says the same and more.
+    pub(crate) fn finish(&self) {
+        let mut screen = self.screen();
+        screen.clear();
+        screen.streams.clear();
     }
 
     fn shows(&self, level: Level) -> bool {
@@ -150,8 +165,9 @@ impl Progress {
 impl Screen {
     fn clear(&mut self) {
         if self.drawn_lines > 0 {
-            // Up to the first drawn line, and everything below it away.
-            let _ = write!(std::io::stderr().lock(), "\x1b[{}A\x1b[J", self.drawn_lines);
+            // Up to the start of the first drawn line, and everything below it away. What a user typed in between
+            // (^C) may have moved the cursor along its line.
+            let _ = write!(std::io::stderr().lock(), "\r\x1b[{}A\x1b[J", self.drawn_lines);
             self.drawn_lines = 0;
         }
     }
@@ -188,7 +204,6 @@ impl Observer for Progress {
                 let stream = screen.stream(&read);
                 stream.records += records;
                 stream.pages += 1;
-                stream.waiting_until_ms = None;
                 if let Some(total) = total {
                     stream.totals.insert(read, total);
                 }
@@ -233,7 +248,8 @@ impl Observer for Progress {
                 }
                 self.tell(screen, level, &text);
             }
-            Event::Requesting { .. } | Event::Answered { .. } => {}
+            Event::Requesting { read } => screen.stream(&read).waiting_until_ms = None,
+            Event::Answered { .. } => {}
         }
         if matches!(self.style, Style::Moving { .. })
             && screen.drawn_at.is_none_or(|drawn| drawn.elapsed() >= DRAW_EVERY)

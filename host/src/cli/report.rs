@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use host::run::run_folder;
+use host::run::{Report, run_folder};
 
 use super::print::Out;
-use super::{CliError, Exit, runs};
+use super::{CliError, Exit, runs, summary};
 
 /// Arguments of `host report`.
 #[derive(Debug, Args)]
@@ -16,6 +16,9 @@ pub(crate) struct ReportArgs {
     /// Output folder.
     #[arg(long, value_name = "DIR", default_value = "data")]
     out: PathBuf,
+    /// Print the whole report as JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 /// Prints the report of a run.
@@ -24,7 +27,8 @@ pub(crate) fn report(args: &ReportArgs, out: &mut Out) -> Result<Exit, CliError>
     let wanted = args.run.as_deref().unwrap_or_default();
     let mut matching = known.iter().filter(|run| run.id.starts_with(wanted));
     let run = matching.next().ok_or_else(|| {
-        CliError::usage(format!("there is no run {wanted} in {}", args.out.display())).next("list them with `host runs`")
+        CliError::usage(format!("there is no run {wanted} in {}", args.out.display()))
+            .next("list them with `host runs`")
     })?;
     if args.run.is_some() && matching.next().is_some() {
         return Err(CliError::usage(format!("several runs start with {wanted}")).next("give more of the run's id"));
@@ -34,6 +38,14 @@ pub(crate) fn report(args: &ReportArgs, out: &mut Out) -> Result<Exit, CliError>
         CliError::usage(format!("the run {} left no report: {}: {error}", run.id, path.display()))
             .next("it may be under way, or its process was killed: run its command again to go on")
     })?;
-    out.line(text.trim_end())?;
+    if args.json {
+        out.line(text.trim_end())?;
+        return Ok(Exit::Complete);
+    }
+    let report: Report = serde_json::from_str(&text).map_err(|error| {
+        CliError::usage(format!("the report of the run {} cannot be read: {error}", run.id))
+            .next("it may be of another version of the host: read it with --json")
+    })?;
+    summary::print(&report, &args.out, out)?;
     Ok(Exit::Complete)
 }

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use host::event::Observer;
-use host::run::{Format, Options, PartLimits, Report, Stop, Stopper, Verdict};
+use host::run::{Format, Options, PartLimits, Stop, Stopper, Verdict};
 
 use super::args::{ConfigArgs, ConnectorArgs, LimitArgs, NetworkArgs};
 use super::print::{self, Out};
 use super::progress::{Progress, Style};
-use super::units::{self, parse_bytes, parse_duration};
+use super::summary;
+use super::units::{parse_bytes, parse_duration};
 use super::{CliError, Exit};
 
 /// Arguments of `host run`.
@@ -90,7 +91,14 @@ pub(crate) async fn run(args: RunArgs, out: &mut Out) -> Result<Exit, CliError> 
     let progress = Arc::new(Progress::new(style));
     let observer: Arc<dyn Observer> = progress.clone();
     let (stopper, stop) = Stop::new();
-    tokio::spawn(listen(stopper));
+    tokio::spawn(listen(stopper, progress.clone()));
+    let ticking = progress.clone();
+    let ticker = tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            ticking.tick();
+        }
+    });
     let described = args.connector.describe(&args.limits, observer.clone()).await?;
     let options = Options {
         connection: args.connection.clone().unwrap_or_else(|| described.description().name.clone()),
@@ -110,11 +118,12 @@ pub(crate) async fn run(args: RunArgs, out: &mut Out) -> Result<Exit, CliError> 
         network: args.network.network()?,
     };
     let report = host::run::run(described, options, observer, stop).await?;
+    ticker.abort();
     progress.finish();
     if args.json {
         out.line(serde_json::to_string_pretty(&report).unwrap_or_default())?;
     } else if !args.quiet {
-        summary(&report, &args, out)?;
+        summary::print(&report, &args.out, out)?;
     }
     Ok(match report.finding.verdict {
         Verdict::Complete => Exit::Complete,
@@ -124,9 +133,9 @@ pub(crate) async fn run(args: RunArgs, out: &mut Out) -> Result<Exit, CliError> 
 }
 
 /// Stops the run in good order at the first signal, and at once at the second.
-async fn listen(stopper: Stopper) {
+async fn listen(stopper: Stopper, progress: Arc<Progress>) {
     if signal().await {
-        print::stderr("stopping: what has arrived is being committed (once more to stop at once)");
+        progress.announce("stopping: what has arrived is being committed (once more to stop at once)");
         stopper.stop();
         if signal().await {
             // 128 + SIGINT, as a shell would say it.
@@ -147,57 +156,4 @@ async fn signal() -> bool {
         _ = terminate.recv() => {}
     }
     true
-}
-
-fn summary(report: &Report, args: &RunArgs, out: &mut Out) -> Result<(), CliError> {
-    let rows: Vec<Vec<String>> = report
-        .streams
-        .iter()
-        .map(|stream| {
-            vec![
-                stream.name.clone(),
-                stream.mode.to_owned(),
-                units::count(stream.records),
-                units::count(stream.pages),
-                units::count(stream.traffic.requests),
-                units::count(stream.traffic.retries),
-                units::bytes(stream.traffic.received_bytes),
-                units::millis(stream.traffic.waited_ms),
-                stream.parts.len().to_string(),
-                stream.finding.verdict.to_string(),
-            ]
-        })
-        .collect();
-    out.table(
-        &["stream", "mode", "records", "pages", "requests", "retries", "received", "waited", "files", "verdict"],
-        &rows,
-    )?;
-    let reads = report.streams.iter().flat_map(|stream| stream.reads.iter().map(move |read| (stream, read)));
-    let moved: Vec<Vec<String>> = reads
-        .filter(|(_, read)| read.watermark_after.is_some())
-        .map(|(stream, read)| {
-            vec![
-                read.partition.as_ref().map_or(stream.name.clone(), |id| format!("{}/{id}", stream.name)),
-                read.watermark_before.clone().unwrap_or_else(|| "the beginning".to_owned()),
-                read.watermark_after.clone().unwrap_or_default(),
-            ]
-        })
-        .collect();
-    if !moved.is_empty() {
-        out.line("")?;
-        out.table(&["watermark of", "before", "now"], &moved)?;
-    }
-    out.line("")?;
-    out.line(format!(
-        "{}: {} records in {} ({} run {})",
-        report.finding.verdict,
-        units::count(report.records()),
-        units::millis(report.ended_ms.saturating_sub(report.started_ms)),
-        if report.resumed { "resumed" } else { "new" },
-        report.run
-    ))?;
-    for reason in &report.finding.reasons {
-        out.line(format!("  {reason}"))?;
-    }
-    out.line(format!("files in {}; more in `host report --out {}`", args.out.display(), args.out.display()))
 }

@@ -62,10 +62,7 @@ pub(crate) fn runs(args: &RunsArgs, out: &mut Out) -> Result<Exit, CliError> {
             ]
         })
         .collect();
-    out.table(
-        &["run", "connection", "connector", "started (UTC)", "took", "status", "verdict", "records"],
-        &rows,
-    )?;
+    out.table(&["run", "connection", "connector", "started (UTC)", "took", "status", "verdict", "records"], &rows)?;
     Ok(Exit::Complete)
 }
 

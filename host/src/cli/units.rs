@@ -17,9 +17,10 @@ pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
     let (number, unit) = split(text);
     let size = UNITS.iter().find(|(name, _)| *name == unit).map(|(_, size)| *size);
     let number: Option<u64> = number.parse().ok();
-    number.zip(size).and_then(|(number, size)| number.checked_mul(size)).ok_or_else(|| {
-        "write a whole number and a unit, as in 256MiB (units: B, KB, MB, GB, KiB, MiB, GiB)".to_owned()
-    })
+    number
+        .zip(size)
+        .and_then(|(number, size)| number.checked_mul(size))
+        .ok_or_else(|| "write a whole number and a unit, as in 256MiB (units: B, KB, MB, GB, KiB, MiB, GiB)".to_owned())
 }
 
 /// Reads a time: `500ms`, `10s`, `5m`, `24h`, `7d`.
@@ -53,6 +54,15 @@ pub(crate) fn count(number: u64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// Writes a text that may be of any length so that it fits a table.
+pub(crate) fn start(text: &str) -> String {
+    const CHARS: usize = 60;
+    match text.char_indices().nth(CHARS) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
 }
 
 /// Writes a number of bytes in the unit that suits it.

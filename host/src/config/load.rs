@@ -119,10 +119,30 @@ fn parse(name: &str, text: &str) -> Result<Value, LoadError> {
     let syntax = |format, reason: String| LoadError::Syntax { format, reason };
     match extension.to_ascii_lowercase().as_str() {
         "json" => serde_json::from_str(text).map_err(|error| syntax("JSON", error.to_string())),
-        "yaml" | "yml" => serde_saphyr::from_str(text).map_err(|error| syntax("YAML", error.to_string())),
-        "toml" => toml::from_str(text).map_err(|error| syntax("TOML", error.to_string())),
+        "yaml" | "yml" => {
+            let options = serde_saphyr::options! { with_snippet: false };
+            serde_saphyr::from_str_with_options(text, options).map_err(|error| syntax("YAML", yaml_reason(&error)))
+        }
+        "toml" => toml::from_str(text).map_err(|error| syntax("TOML", toml_reason(text, &error))),
         _ => Err(LoadError::Format(name.to_owned())),
     }
+}
+
+/// Says where and why without repeating a line of the file: it may hold a secret, and which ones do, only the
+/// connector's schema tells.
+fn yaml_reason(error: &serde_saphyr::Error) -> String {
+    let text = error.without_snippet().to_string();
+    let text = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+    // The library's own advice is for programmers.
+    text.replace(", set DuplicateKeyPolicy in Options if acceptable", "")
+}
+
+/// The same for TOML.
+fn toml_reason(text: &str, error: &toml::de::Error) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    let message = error.message().lines().collect::<Vec<_>>().join("; ");
+    format!("line {}, column {column}: {message}", before.matches('\n').count() + 1)
 }
 
 fn fill(
@@ -160,9 +180,9 @@ fn expand(text: &str, place: &str, source: &dyn Source) -> Result<(String, Optio
         let Some((reference, behind)) = after.split_once('}') else { break };
         expanded.push_str(before);
         let value = match reference.split_once(':') {
-            Some(("env", name)) => source
-                .env(name)
-                .ok_or_else(|| LoadError::Env { name: name.to_owned(), place: place.to_owned() })?,
+            Some(("env", name)) => {
+                source.env(name).ok_or_else(|| LoadError::Env { name: name.to_owned(), place: place.to_owned() })?
+            }
             Some(("file", path)) => {
                 let content = source.file(path).map_err(|error| LoadError::File {
                     path: path.to_owned(),
@@ -170,7 +190,11 @@ fn expand(text: &str, place: &str, source: &dyn Source) -> Result<(String, Optio
                     source: error,
                 })?;
                 // Editors end files with a line break that is no part of a token.
-                content.strip_suffix('\n').map(|line| line.strip_suffix('\r').unwrap_or(line)).unwrap_or(&content).to_owned()
+                content
+                    .strip_suffix('\n')
+                    .map(|line| line.strip_suffix('\r').unwrap_or(line))
+                    .unwrap_or(&content)
+                    .to_owned()
             }
             _ => {
                 return Err(LoadError::Unknown { text: format!("${{{reference}}}"), place: place.to_owned() });

@@ -57,8 +57,10 @@ impl Config {
         }
         let given = value.clone();
         schema.fill_defaults(&mut value);
-        let problems = schema.problems(&value);
-        if !problems.is_empty() {
+        // What the user wrote counts: a default is no use of a property, though schemas may speak of what else its use
+        // needs. Only a property that is required and has a default is fulfilled by that.
+        let problems = schema.problems(&given);
+        if !problems.is_empty() && !schema.problems(&value).is_empty() {
             return Err(ConfigError::Invalid(problems));
         }
         let places = schema.secret_places(&value);
@@ -123,7 +125,7 @@ mod tests {
         let placeholder = config.visible["auth"]["token"].as_str().unwrap();
         assert!(!placeholder.contains("s3cret"), "{placeholder}");
         assert!(!format!("{config:?}").replace("given", "").contains("\"visible\": s3cret"));
-        assert_eq!(config.secrets.redact("it is s3cret-value!"), "it is [secret auth.token]!");
+        assert_eq!(config.secrets.redact("it is s3cret-value!"), "it is __secret.auth.token__!");
     }
 
     #[test]
@@ -133,6 +135,22 @@ mod tests {
         let other = config(json!({"org": "other"})).unwrap();
         assert_eq!(one.digest(), two.digest());
         assert_ne!(one.digest(), other.digest());
+    }
+
+    #[test]
+    fn a_default_is_no_use_of_a_property_but_fulfils_a_requirement() {
+        let schema = r#"{
+            "type": "object", "required": ["size"], "dependentRequired": {"encoded": ["param"]},
+            "properties": {
+                "size": {"type": "integer", "default": 10},
+                "encoded": {"type": "boolean", "default": false},
+                "param": {"type": "string"}
+            }}"#;
+        let config = |value| Config::new(Sources { value, ..Sources::default() }, schema);
+        assert_eq!(config(json!({"size": 1})).unwrap().visible, json!({"size": 1, "encoded": false}));
+        assert_eq!(config(json!({"param": "p"})).unwrap().visible["size"], 10);
+        let error = config(json!({"size": 1, "encoded": true})).unwrap_err().to_string();
+        assert!(error.ends_with("  \"param\" is a required property"), "{error}");
     }
 
     #[test]

@@ -22,16 +22,13 @@ fn take(value: &mut Value, place: &str, secrets: &Secrets) -> Result<(), String>
             *text = secrets.insert(&name(place), Secret::new(std::mem::take(text)));
             Ok(())
         }
-        Value::Array(items) => items
-            .iter_mut()
-            .enumerate()
-            .try_for_each(|(index, item)| take(item, &format!("{place}/{index}"), secrets)),
+        Value::Array(items) => {
+            items.iter_mut().enumerate().try_for_each(|(index, item)| take(item, &format!("{place}/{index}"), secrets))
+        }
         Value::Object(members) => {
             members.iter_mut().try_for_each(|(name, member)| take(member, &format!("{place}/{name}"), secrets))
         }
-        Value::Bool(_) | Value::Number(_) => {
-            Err(format!("{place}: a secret is a text; write it in quotes"))
-        }
+        Value::Bool(_) | Value::Number(_) => Err(format!("{place}: a secret is a text; write it in quotes")),
     }
 }
 

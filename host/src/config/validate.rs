@@ -42,8 +42,7 @@ const MAX_DEPTH: usize = 32;
 impl Schema {
     pub(super) fn parse(text: &str) -> Result<Self, SchemaError> {
         let root: Value = serde_json::from_str(text).map_err(|error| SchemaError(error.to_string()))?;
-        let validator =
-            jsonschema::draft202012::new(&root).map_err(|error| SchemaError(error.to_string()))?;
+        let validator = jsonschema::draft202012::new(&root).map_err(|error| SchemaError(error.to_string()))?;
         Ok(Self { root, validator })
     }
 
@@ -67,8 +66,13 @@ impl Schema {
                     problems.push(Problem { place: place.clone(), reason: unknown_key(key, &known) });
                 }
             }
-            // The branch with the fewest faults is the one that was meant.
             ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } => {
+                if let Some(keys) = missing_keys(context) {
+                    problems
+                        .push(Problem { place, reason: format!("one of these keys is required: {}", keys.join(", ")) });
+                    return;
+                }
+                // The branch with the fewest faults is the one that was meant.
                 let nearest = context.iter().filter(|branch| !branch.is_empty()).min_by_key(|branch| {
                     let other_kind = branch.iter().any(|error| is_discriminator(error));
                     (other_kind, branch.len())
@@ -226,7 +230,8 @@ impl Schema {
             let Value::Object(members) = target else {
                 return Err(Problem {
                     place: format!("/{}", path.replace('.', "/")),
-                    reason: "cannot be set, since what is above it holds no keys; write it into a file (--config)".to_owned(),
+                    reason: "cannot be set, since what is above it holds no keys; write it into a file (--config)"
+                        .to_owned(),
                 });
             };
             target = members.entry(step).or_insert(Value::Null);
@@ -283,6 +288,15 @@ fn items_schemas<'a>(schemas: &[&'a Value], index: usize) -> Vec<&'a Value> {
             prefix.or_else(|| schema.get("items"))
         })
         .collect()
+}
+
+/// Returns the keys of alternatives that each lack nothing but a required key.
+fn missing_keys(branches: &[Vec<ValidationError<'static>>]) -> Option<Vec<String>> {
+    let missing = |error: &ValidationError<'_>| match error.kind() {
+        ValidationErrorKind::Required { property } => Some(property.as_str()?.to_owned()),
+        _ => None,
+    };
+    branches.iter().flatten().map(missing).collect::<Option<Vec<String>>>().filter(|keys| keys.len() > 1)
 }
 
 /// Whether an error says that a branch of an alternative is about another kind of thing.
@@ -361,6 +375,12 @@ mod tests {
         let schema = schema(&json!({"properties": {"token": {"type": "string", "minLength": 40, "writeOnly": true}}}));
         let text = reasons(&schema, &json!({"token": "s3cr3t"})).join("\n");
         assert!(text.starts_with("/token: ") && !text.contains("s3cr3t"), "{text}");
+    }
+
+    #[test]
+    fn alternatives_that_only_lack_a_key_are_named_together() {
+        let schema = schema(&json!({"anyOf": [{"required": ["org"]}, {"required": ["user"]}]}));
+        assert_eq!(reasons(&schema, &json!({})), ["one of these keys is required: org, user"]);
     }
 
     #[test]

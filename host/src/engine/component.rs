@@ -68,7 +68,15 @@ pub enum LoadError {
     /// The component declares more than its limits allow.
     #[error(transparent)]
     Limit(#[from] LimitReached),
-    /// The compiler or linker refused it.
+    /// Its imports or exports have the names of the contract's, and other types.
+    #[error("the component does not fit {CONTRACT}@{CONTRACT_VERSION}: {}", path.display())]
+    Mismatch {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The compiler refused it.
     #[error("cannot compile the component {}", path.display())]
     Compile {
         /// The file.
@@ -212,7 +220,11 @@ fn outline(bytes: &[u8]) -> Result<Outline, wasmparser::BinaryReaderError> {
             Payload::ComponentAliasSection(section) => {
                 for alias in section {
                     let cost = match alias? {
-                        ComponentAlias::Outer { kind: wasmparser::ComponentOuterAliasKind::Component, count, index } => {
+                        ComponentAlias::Outer {
+                            kind: wasmparser::ComponentOuterAliasKind::Component,
+                            count,
+                            index,
+                        } => {
                             let outer = levels.len().checked_sub(1 + count as usize).and_then(|at| levels.get(at));
                             outer.and_then(|level| level.components.get(index as usize)).copied().unwrap_or(0)
                         }

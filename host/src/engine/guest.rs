@@ -26,7 +26,7 @@ pub struct Guest {
     pub(crate) log: LogCtx,
     pub(crate) output: OutputCtx,
     pub(crate) meter: Meter,
-    /// Ticks of the engine's epoch since the guest last called the host.
+    /// Ticks of the engine's epoch since the guest last called an interface of the contract.
     pub(crate) ticks: u64,
     pub(crate) limits: Arc<Limits>,
 }
@@ -69,6 +69,15 @@ impl Guest {
             ticks: 0,
             limits,
         }
+    }
+}
+
+impl Guest {
+    /// Notes that the guest calls an interface of the contract: its computing time starts anew. WASI does not count, nor
+    /// does what looks like a call to wasmtime, such as growing a memory, since a loop of those gets nowhere.
+    pub(crate) fn called(&mut self) -> &mut Self {
+        self.ticks = 0;
+        self
     }
 }
 

@@ -27,7 +27,7 @@ pub struct Limits {
     pub read_time: Duration,
     /// Requests that a connector has started and not yet waited for.
     pub pending_requests: usize,
-    /// Response bodies that a connector holds at once, in bytes.
+    /// Responses that a connector holds at once, and requests that it has started, in bytes.
     pub held_bytes: u64,
     /// One page that a connector made itself, and the arguments of any other call, in bytes.
     pub page_bytes: usize,
@@ -87,6 +87,8 @@ pub enum Limit {
     Stack,
     /// [`Limits::cpu`].
     Cpu,
+    /// [`Limits::cpu`], for starting up and for `describe`, where there is nothing to wait for.
+    Start,
     /// [`Limits::read_time`].
     ReadTime,
     /// [`Limits::pending_requests`].
@@ -110,10 +112,11 @@ impl Limit {
             Self::Tables => "tables",
             Self::Stack => "stack",
             Self::Cpu => "computing time between two host calls",
-            Self::ReadTime => "time of a read",
+            Self::Start => "time to start and describe itself",
+            Self::ReadTime => "time for one call",
             Self::PendingRequests => "requests under way",
-            Self::HeldBytes => "response bodies held",
-            Self::PageBytes => "size of a page made by the connector",
+            Self::HeldBytes => "requests and responses held",
+            Self::PageBytes => "data handed over at once",
             Self::Log => "log volume",
         }
     }
@@ -127,7 +130,7 @@ impl Limit {
             Self::Memories => "--max-memories",
             Self::Tables => "--max-tables",
             Self::Stack => "--max-stack",
-            Self::Cpu => "--max-cpu",
+            Self::Cpu | Self::Start => "--max-cpu",
             Self::ReadTime => "--max-read-time",
             Self::PendingRequests => "--max-pending",
             Self::HeldBytes => "--max-held",

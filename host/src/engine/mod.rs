@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use wasmtime::component::{Component, Linker};
-use wasmtime::{CallHook, Config, Store, Trap, UpdateDeadline};
+use wasmtime::{Config, Store, Trap, UpdateDeadline};
 
 use self::bindings::ConnectorPre;
 use self::bindings::exports::ingest::connector::source;
@@ -25,6 +25,13 @@ use crate::capability;
 /// Time between two ticks of the epoch: a guest that computes yields to the others this often, and its computing time
 /// is measured in these steps.
 const TICK: Duration = Duration::from_millis(10);
+
+/// A description is read by people; the greatest known schema has 60 KiB.
+const MAX_DESCRIPTION_BYTES: usize = 1 << 20;
+
+/// Checkpoints and watermarks are kept with every page and shown in reports: the longest real ones are encoded cursors
+/// and whole URLs.
+pub(crate) const MAX_MARK_BYTES: usize = 64 << 10;
 
 /// Stack that host functions may use on top of the guest's own.
 const HOST_STACK_BYTES: usize = 1 << 20;
@@ -63,6 +70,12 @@ pub enum CallError {
     /// The connector crashed.
     #[error("the connector crashed: {0}")]
     Crash(String),
+    /// Its functions are not those of the contract.
+    #[error("the connector's functions are not those of {contract}@{version}: {0}", contract = component::CONTRACT, version = component::CONTRACT_VERSION)]
+    Mismatch(String),
+    /// wasmtime could not go on.
+    #[error("the connector cannot be run: {0}")]
+    Other(String),
 }
 
 impl Engine {
@@ -125,8 +138,9 @@ impl Engine {
                 return Err(LimitReached::count(Limit::Tables, self.limits.tables).into());
             }
         }
-        let pre = self.linker.instantiate_pre(&component).map_err(compile_error)?;
-        let pre = ConnectorPre::new(pre).map_err(compile_error)?;
+        let mismatch = |error: wasmtime::Error| LoadError::Mismatch { path: path.to_owned(), source: error.into() };
+        let pre = self.linker.instantiate_pre(&component).map_err(mismatch)?;
+        let pre = ConnectorPre::new(pre).map_err(mismatch)?;
         Ok(Connector { pre, summary, cache: outcome })
     }
 
@@ -163,12 +177,6 @@ impl Connector {
         store.limiter(|guest| &mut guest.meter);
         // Arguments that a guest hands over in one call: the greatest is a page that it made itself.
         store.set_hostcall_fuel(limits.page_bytes.saturating_mul(2).max(1 << 20));
-        store.call_hook(|mut context, hook| {
-            if matches!(hook, CallHook::CallingHost) {
-                context.data_mut().ticks = 0;
-            }
-            Ok(())
-        });
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|mut context| {
             let guest = context.data_mut();
@@ -179,7 +187,12 @@ impl Connector {
             }
             Ok(UpdateDeadline::Yield(1))
         });
-        let bindings = self.pre.instantiate_async(&mut store).await.map_err(|error| call_error(error, &limits))?;
+        let started = within(limits.cpu, Limit::Start, self.pre.instantiate_async(&mut store)).await?;
+        let bindings = started.map_err(|error| match call_error(error, &limits) {
+            // No trap: the component was never entered.
+            CallError::Other(reason) => CallError::Mismatch(reason),
+            error => starting(error),
+        })?;
         Ok(Instance { store, bindings })
     }
 }
@@ -192,7 +205,7 @@ pub struct Instance {
 
 /// Defines a method that calls one function of the `source` interface.
 macro_rules! call {
-    ($(#[$doc:meta])* $name:ident => $export:ident ( $($argument:ident : $type:ty),* ) -> $result:ty) => {
+    ($(#[$doc:meta])* $limit:ident: $name:ident => $export:ident ( $($argument:ident : $type:ty),* ) -> $result:ty) => {
         $(#[$doc])*
         ///
         /// # Errors
@@ -201,8 +214,9 @@ macro_rules! call {
         pub async fn $name(&mut self, $($argument: $type),*) -> Result<$result, CallError> {
             self.store.data_mut().ticks = 0;
             let source = self.bindings.ingest_connector_source();
-            let called = source.$export(&mut self.store, $($argument),*).await;
             let limits = self.store.data().limits.clone();
+            let time = if matches!(Limit::$limit, Limit::Start) { limits.cpu } else { limits.read_time };
+            let called = within(time, Limit::$limit, source.$export(&mut self.store, $($argument),*)).await?;
             called.map_err(|error| call_error(error, &limits))
         }
     };
@@ -210,31 +224,83 @@ macro_rules! call {
 
 impl Instance {
     call! {
-        /// Asks the connector what it is.
-        describe => call_describe() -> source::Description
+        /// Asks the connector what it is. It has nothing to wait for.
+        Start: ask_description => call_describe() -> source::Description
     }
     call! {
         /// Asks the connector whether the configuration works.
-        check => call_check(config: &str) -> Result<(), source::Error>
+        ReadTime: check => call_check(config: &str) -> Result<(), source::Error>
     }
     call! {
         /// Asks the connector for its streams.
-        streams => call_streams(config: &str) -> Result<Vec<source::StreamInfo>, source::Error>
+        ReadTime: streams => call_streams(config: &str) -> Result<Vec<source::StreamInfo>, source::Error>
     }
     call! {
         /// Asks the connector for the partitions of a stream.
-        partitions => call_partitions(config: &str, stream: &str, since: Option<&str>)
+        ReadTime: partitions => call_partitions(config: &str, stream: &str, since: Option<&str>)
             -> Result<Vec<source::Partition>, source::Error>
     }
     call! {
         /// Reads one stream or partition to its end.
-        read => call_read(request: &source::ReadRequest) -> Result<Option<String>, source::Error>
+        ReadTime: ask_read => call_read(request: &source::ReadRequest) -> Result<Option<String>, source::Error>
+    }
+
+    /// Asks the connector what it is.
+    ///
+    /// # Errors
+    ///
+    /// When the connector crashes, misuses the contract, reaches a limit, or does not come to an end.
+    pub async fn describe(&mut self) -> Result<source::Description, CallError> {
+        let description = self.ask_description().await.map_err(starting)?;
+        let source::Description { name, version, summary, docs_url, config_schema, hosts } = &description;
+        let texts = [name, version, summary, config_schema].into_iter().chain(docs_url).chain(hosts);
+        let bytes: usize = texts.map(String::len).sum();
+        if bytes > MAX_DESCRIPTION_BYTES {
+            return Err(CallError::Misuse(format!(
+                "the connector's description is longer than {MAX_DESCRIPTION_BYTES} bytes: {bytes}"
+            )));
+        }
+        Ok(description)
+    }
+
+    /// Reads one stream or partition to its end, and returns the watermark.
+    ///
+    /// # Errors
+    ///
+    /// When the connector crashes, misuses the contract or reaches a limit.
+    pub async fn read(
+        &mut self,
+        request: &source::ReadRequest,
+    ) -> Result<Result<Option<String>, source::Error>, CallError> {
+        let result = self.ask_read(request).await?;
+        match &result {
+            Ok(Some(watermark)) if watermark.len() > MAX_MARK_BYTES => Err(CallError::Misuse(format!(
+                "the connector's watermark is longer than {MAX_MARK_BYTES} bytes: {}",
+                watermark.len()
+            ))),
+            _ => Ok(result),
+        }
     }
 
     /// Takes what the guest wrote and asked since its last page.
     pub fn take_rest(&mut self) -> (Vec<capability::storage::Write>, Vec<u64>) {
         let guest = self.store.data_mut();
         (guest.storage.take_pending(), guest.clock.take_answers())
+    }
+}
+
+/// Waits for a guest no longer than `time`.
+async fn within<T>(time: Duration, limit: Limit, call: impl Future<Output = T>) -> Result<T, LimitReached> {
+    tokio::time::timeout(time, call).await.map_err(|_| LimitReached::time(limit, time))
+}
+
+/// Where a guest starts, its computing time and its time in all are one limit, whichever is noticed first.
+fn starting(error: CallError) -> CallError {
+    match error {
+        CallError::Limit(reached) if reached.limit == Limit::Cpu => {
+            CallError::Limit(LimitReached { limit: Limit::Start, ..reached })
+        }
+        error => error,
     }
 }
 
@@ -261,21 +327,28 @@ fn call_error(error: wasmtime::Error, limits: &Limits) -> CallError {
     if let Some(gone) = error.downcast_ref::<crate::run::WriterGone>() {
         return CallError::Writer(gone.clone());
     }
+    let entered = error.is::<Trap>() || error.is::<wasmtime::WasmBacktrace>();
     let root = error.root_cause().to_string();
     // wasmtime keeps the type of this one error to itself; a test with a guest that runs into it holds the text.
     if root.starts_with("too much data is being copied between the host and the guest") {
         return LimitReached::bytes(Limit::PageBytes, limits.page_bytes as u64).into();
     }
-    CallError::Crash(root)
+    if entered { CallError::Crash(root) } else { CallError::Other(root) }
 }
 
 /// Writes an error with the errors that led to it, each after a colon.
-pub(crate) fn with_sources(error: &(dyn std::error::Error + 'static)) -> String {
+pub fn with_sources(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
+    let mut last = text.clone();
     while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
+        let cause_text = cause.to_string();
+        // Some errors repeat their cause in their own text, or their own text in their cause's.
+        if !text.ends_with(&cause_text) && !cause_text.ends_with(&last) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        last = cause_text;
         source = cause.source();
     }
     text

@@ -85,9 +85,7 @@ impl Bench {
             // One before each answer says nothing that the requests sent don't.
             Event::Requesting { .. } => None,
             Event::Answered { bytes, .. } => Some(format!("answered {bytes}")),
-            Event::Retrying { reason, delay, .. } => {
-                Some(format!("retrying after {} ms: {reason}", delay.as_millis()))
-            }
+            Event::Retrying { reason, delay, .. } => Some(format!("retrying after {} ms: {reason}", delay.as_millis())),
             Event::Waiting { budget, until_ms, .. } => Some(format!("waiting for {budget} {} ms", until_ms - NOW)),
             other => Some(format!("{other:?}")),
         };

@@ -181,6 +181,7 @@ impl Network {
         let first_byte = Instant::now() + self.options.connect_timeout + self.options.idle_timeout;
         let answer = timeout_at(first_byte.min(end), self.client.execute(request)).await;
         let mut response = match answer {
+            Err(_) if end <= first_byte => return Err(server.endless(self.options.total_timeout)),
             Err(_) => return Err(server.silent(self.options.idle_timeout)),
             Ok(Err(error)) => return Err(server.failure(&error, &self.options)),
             Ok(Ok(response)) => response,

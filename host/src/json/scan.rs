@@ -33,13 +33,15 @@ pub(crate) enum Cause {
     Drift,
     /// A column would pass 2 GiB.
     Full,
+    /// The columns of one page would take too much memory.
+    Room,
 }
 
 /// A place and a [`Cause`] packed in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stop(usize);
 
-const CAUSES: [Cause; 12] = [
+const CAUSES: [Cause; 13] = [
     Cause::End,
     Cause::Unexpected,
     Cause::Control,
@@ -52,6 +54,7 @@ const CAUSES: [Cause; 12] = [
     Cause::Duplicate,
     Cause::Drift,
     Cause::Full,
+    Cause::Room,
 ];
 
 impl Stop {

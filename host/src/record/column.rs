@@ -146,6 +146,8 @@ pub(crate) struct Group {
     pub(crate) places: HashMap<Box<[u8]>, usize>,
     /// The member that objects were last seen to start with.
     pub(crate) first: usize,
+    /// Bytes that a row takes at least, once what it lacks is filled in.
+    pub(crate) row_bytes: usize,
 }
 
 /// A field of an object, and its column.
@@ -186,6 +188,7 @@ impl Group {
                 }
             }
         }
+        self.row_bytes = self.members.iter().map(|member| member.column.row_bytes()).sum();
     }
 
     fn truncate(&mut self, len: usize) {
@@ -306,6 +309,17 @@ impl Column {
                 Data::Struct(group) => group.bytes(),
                 Data::List { items, .. } => rows * 4 + items.bytes(),
             }
+    }
+
+    /// Bytes that a row takes at least.
+    pub(crate) fn row_bytes(&self) -> usize {
+        match &self.data {
+            Data::Unknown => 0,
+            Data::Bool(_) => 1,
+            Data::Int { .. } | Data::Timestamp(_) | Data::Float(_) => 8,
+            Data::Text(_) | Data::Json(_) | Data::List { .. } => 4,
+            Data::Struct(group) => group.row_bytes,
+        }
     }
 
     /// Changes the column to a wider type, with the values it has.

@@ -80,6 +80,14 @@ pub enum RecordError {
         /// The limit.
         limit: usize,
     },
+    /// The page is small as text and large as columns.
+    #[error(
+        "record {index} makes the page take more than 512 MiB as columns, most of them empty; ask for smaller pages, or write --format jsonl"
+    )]
+    Room {
+        /// The record's place.
+        index: u64,
+    },
     /// One column of the page is beyond what a column holds.
     #[error("record {index} makes a column of more than 2 GiB at `{path}`")]
     Full {

@@ -117,6 +117,7 @@ pub(crate) fn explain(page: &Page, fault: Fault, bounds: Bounds) -> RecordError 
                 Cause::Duplicate => RecordError::Duplicate { index, path },
                 Cause::Depth => RecordError::TooDeep { index, path, limit: bounds.max_depth },
                 Cause::Full => RecordError::Full { index, path },
+                Cause::Room => RecordError::Room { index },
                 _ => {
                     let reason = json::reason(page.bytes(), stop);
                     RecordError::Syntax { index, path, offset: stop.at(), reason }

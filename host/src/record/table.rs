@@ -19,6 +19,11 @@ use crate::json::scan::{self, Cause, Stop, byte, space};
 use crate::json::text;
 use crate::schema::Schema;
 
+/// What the rows of one page may take as columns. A field that most records lack costs no byte of the page and eight of
+/// its column, so that a page of megabytes could take gigabytes. Real pages take about as much as their text; this is
+/// eight times the greatest response.
+const MAX_PAGE_BYTES: usize = 512 << 20;
+
 /// Rows under construction.
 #[derive(Debug)]
 pub struct Table {
@@ -37,6 +42,8 @@ struct Reader {
     scratch: Vec<u8>,
     /// Spans of the primary key's values in the record; empty where a part was not seen.
     keys: Vec<(usize, usize)>,
+    /// What is left of [`MAX_PAGE_BYTES`].
+    room: usize,
 }
 
 /// A constant field of the page at hand.
@@ -82,7 +89,8 @@ impl Table {
 
     /// Returns the bytes that the rows take, roughly.
     pub fn bytes(&self) -> usize {
-        self.root.bytes()
+        // What rows lack is filled in at the end, and counts from the start.
+        self.root.bytes().max(self.rows.saturating_mul(self.root.row_bytes))
     }
 
     /// Changes the columns to a wider schema, with the rows they have.
@@ -127,8 +135,10 @@ impl Table {
         let Self { root, rows, primary_key, bounds, reader, .. } = self;
         let mut appended = Appended::default();
         let mut longest = 0;
+        reader.room = MAX_PAGE_BYTES;
         appended.records = records::each(page, bounds.max_bytes, |bytes, start| {
             let row = *rows;
+            reader.take_room(root.row_bytes, start)?;
             if !primary_key.is_empty() {
                 reader.keys.clear();
                 reader.keys.resize(primary_key.len(), (0, 0));
@@ -243,6 +253,12 @@ impl Reader {
             }
         }
         Some(xxh3_64(&self.scratch))
+    }
+
+    /// Counts what a row takes as columns.
+    fn take_room(&mut self, bytes: usize, at: usize) -> Result<(), Stop> {
+        self.room = self.room.checked_sub(bytes).ok_or(Stop::new(at, Cause::Room))?;
+        Ok(())
     }
 
     /// Reads an object from the byte after its brace into a row of a group; returns the position after it.
@@ -433,6 +449,9 @@ impl Reader {
             return Ok(at + 1);
         }
         loop {
+            if let Data::Struct(group) = &items.data {
+                self.take_room(group.row_bytes, at)?;
+            }
             at = space(bytes, self.value(items, bytes, at, depth)?);
             match byte(bytes, at) {
                 b',' => at = space(bytes, at + 1),

@@ -342,3 +342,23 @@ fn ten_thousand_fields_are_columns() {
     let many = format!("{{{}}}", (0..20_001).map(|id| format!("\"f{id}\":1")).collect::<Vec<_>>().join(","));
     assert_eq!(refused(&many), "the records have more fields than the limit of 20000");
 }
+
+#[test]
+fn fields_that_most_records_lack_do_not_take_memory_without_end() {
+    let fields: Vec<String> = (0..1_000).map(|field| format!("\"f{field}\":1")).collect();
+    let wide = format!("{{{}}}", fields.join(","));
+    // 8 KB a row: 64 Ki of them are 512 MiB.
+    let rows = format!("[{wide}{}]", ",{}".repeat(70_000));
+    let items = format!("[{{\"items\":[{wide}{}]}}]", ",{}".repeat(70_000));
+    assert_eq!(
+        refused(&rows),
+        "record 67108 makes the page take more than 512 MiB as columns, most of them empty; ask for smaller pages, or \
+         write --format jsonl"
+    );
+    assert!(refused(&items).starts_with("record 0 makes the page take more than 512 MiB"));
+
+    let mut table = table(&[]);
+    append(&mut table, &page(&wide)).unwrap_or_else(|error| unreachable!("{error}"));
+    append(&mut table, &page(&format!("[{{}}{}]", ",{}".repeat(999)))).unwrap_or_else(|error| unreachable!("{error}"));
+    assert_eq!(table.bytes(), 1_001 * 8_000, "rows count with what is filled in at the end");
+}

@@ -191,7 +191,7 @@ mod tests {
         let out = tempfile::tempdir().unwrap();
         let folder = Folder::create(out.path(), "s").unwrap();
         let mut state = Sqlite::open(&out.path().join("_state.db")).unwrap();
-        state.own("c", "s").unwrap();
+        state.begin_run(&crate::state::tests::run("c"), "digest", &["s".to_owned()]).unwrap();
         let (batch, _) = state.open_batch("s", BatchMode::Full, staged, &[]).unwrap();
         Room { _out: out, folder, state, batch: batch.id }
     }

@@ -47,8 +47,7 @@ impl Keys {
             if let Some(folder) = self.path.parent() {
                 fs::create_dir_all(folder)?;
             }
-            let mut file =
-                OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&self.path)?;
+            let mut file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&self.path)?;
             if file.metadata()?.len() < self.count * 8 {
                 return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "keys of an earlier run are missing"));
             }

@@ -159,6 +159,9 @@ pub enum RunError {
     /// The connector has a stream whose name cannot be a folder.
     #[error("the connector names a stream that cannot be a folder: {0:?}")]
     StreamName(String),
+    /// The connector has two streams of one name.
+    #[error("the connector names two streams alike: {0}")]
+    StreamTwice(String),
     /// The folder of a stream belongs to another connection.
     #[error("the folder {stream} belongs to the connection {owner}")]
     OtherOwner {
@@ -206,14 +209,14 @@ pub async fn run(
     stop: Stop,
 ) -> Result<Report, RunError> {
     let time = described.time.clone();
-    let begun = time.monotonic();
+    let begun = described.begun;
     let started_ms = time.now_ms();
     let connection = options.connection.clone();
     if !is_name(&connection) {
         return Err(RunError::ConnectionName(connection));
     }
-    std::fs::create_dir_all(&options.out)
-        .map_err(|source| RunError::Out { path: options.out.clone(), source })?;
+    let config = described.configure(options.sources)?;
+    std::fs::create_dir_all(&options.out).map_err(|source| RunError::Out { path: options.out.clone(), source })?;
     let _lock = Lock::take(&options.out, &connection)?;
     let mut state = Sqlite::open(&state_path(&options.out))?;
     for stream in state.streams(&connection)? {
@@ -246,10 +249,9 @@ pub async fn run(
     record.status = RunStatus::Running;
 
     let folder = run_folder(&options.out, &record.id);
-    let archive =
-        if options.archive { Archive::open(&folder.join("archive"))? } else { Archive::disabled() };
+    let archive = if options.archive { Archive::open(&folder.join("archive"))? } else { Archive::disabled() };
     let tally = Arc::new(Tally::new(observer, time.clone()));
-    let opened = described.open(options.sources, &options.network, archive.clone(), &record.id, tally.clone())?;
+    let opened = described.open(config, &options.network, archive.clone(), &record.id, tally.clone())?;
     let opened = Arc::new(opened);
 
     let digest = opened.config().digest();
@@ -268,11 +270,8 @@ pub async fn run(
             return Err(RunError::PreviewOverData(stream.name.clone()));
         }
     }
-    for stream in &streams {
-        state.own(&connection, &stream.name)?;
-    }
-    state.set_config_digest(&connection, &digest)?;
-    state.put_run(&record)?;
+    let names: Vec<String> = streams.iter().map(|stream| stream.name.clone()).collect();
+    state.begin_run(&record, &digest, &names)?;
     let storage = Committed::new(state.storage(&connection)?);
     let state: Arc<Mutex<dyn StateStore>> = Arc::new(Mutex::new(state));
 
@@ -363,6 +362,9 @@ fn choose(streams: Vec<StreamInfo>, wanted: &[String]) -> Result<Vec<StreamInfo>
         // A leading underscore is kept for the host's own files.
         if !is_name(&stream.name) || stream.name.starts_with('_') {
             return Err(RunError::StreamName(stream.name.clone()));
+        }
+        if known.iter().filter(|name| **name == stream.name).count() > 1 {
+            return Err(RunError::StreamTwice(stream.name.clone()));
         }
     }
     let names: BTreeSet<&String> = known.iter().collect();

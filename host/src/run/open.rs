@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -17,7 +18,7 @@ use crate::engine::bindings::exports::ingest::connector::source;
 use crate::engine::component::LoadError;
 use crate::engine::guest::Capabilities;
 use crate::engine::{CallError, Connector, Engine};
-use crate::event::{Level, Event, Observer};
+use crate::event::{Event, Level, Observer, printable};
 use crate::http::address::SystemNames;
 use crate::http::policy::PatternError;
 use crate::http::{self, Archive, HostPattern, Policy};
@@ -35,7 +36,7 @@ pub struct Network {
     /// Rates that the user sets.
     pub rates: http::Rates,
     /// Longest wait for a budget.
-    pub max_wait: std::time::Duration,
+    pub max_wait: Duration,
     /// Most requests under way.
     pub max_in_flight: usize,
     /// Most bytes of a response.
@@ -55,6 +56,14 @@ pub enum OpenError {
         function: &'static str,
         /// Why.
         source: CallError,
+    },
+    /// The connector names a partition twice.
+    #[error("the connector names two partitions of {stream} alike: {id:?}")]
+    PartitionTwice {
+        /// The stream.
+        stream: String,
+        /// The partition.
+        id: String,
     },
     /// The connector said no.
     #[error("{}", super::read::source_error(.0))]
@@ -79,6 +88,8 @@ pub struct Described {
     pub(crate) connector: Arc<Connector>,
     pub(crate) description: source::Description,
     pub(crate) time: Arc<dyn Time>,
+    /// When it began to be loaded, by the monotonic time.
+    pub(crate) begun: Duration,
 }
 
 /// A connector with its configuration, ready to be run.
@@ -107,18 +118,13 @@ impl Described {
         observer: Arc<dyn Observer>,
         time: Arc<dyn Time>,
     ) -> Result<Self, OpenError> {
+        let begun = time.monotonic();
         let connector = Arc::new(engine.load(path)?);
         let error = |source| OpenError::Call { function: "describe", source };
         let label: Arc<str> = "describe".into();
         let limits = engine.limits().clone();
         let name: Arc<str> = path.file_stem().map_or("connector".into(), |stem| stem.to_string_lossy().into());
-        let budgets = http::Budgets::new(
-            time.clone(),
-            observer.clone(),
-            http::Rates::default(),
-            std::time::Duration::ZERO,
-            1,
-        );
+        let budgets = http::Budgets::new(time.clone(), observer.clone(), http::Rates::default(), Duration::ZERO, 1);
         let capabilities = Capabilities {
             http: HttpCtx::new(None, label.clone(), &limits),
             storage: StorageCtx::new(Committed::default(), 0),
@@ -131,7 +137,7 @@ impl Described {
         };
         let mut instance = connector.instantiate(&engine, capabilities).await.map_err(error)?;
         let description = instance.describe().await.map_err(error)?;
-        Ok(Self { engine, connector, description, time })
+        Ok(Self { engine, connector, description, time, begun })
     }
 
     /// Returns the description.
@@ -144,27 +150,30 @@ impl Described {
         &self.connector
     }
 
+    /// Checks a configuration against the connector's schema.
+    ///
+    /// # Errors
+    ///
+    /// Every value that does not fit.
+    pub fn configure(&self, sources: Sources) -> Result<Config, OpenError> {
+        Ok(Config::new(sources, &self.description.config_schema)?)
+    }
+
     /// Gives the connector its configuration and its way out.
     ///
     /// # Errors
     ///
-    /// When the configuration does not fit, or the description names hosts that are none.
+    /// When the description names hosts that are none.
     pub fn open(
         self,
-        sources: Sources,
+        config: Config,
         network: &Network,
         archive: Archive,
         run: &str,
         observer: Arc<dyn Observer>,
     ) -> Result<Opened, OpenError> {
-        let config = Config::new(sources, &self.description.config_schema)?;
         let warn = |message: String| {
-            observer.observe(Event::Log {
-                target: "host".to_owned(),
-                level: Level::Warn,
-                message,
-                fields: Vec::new(),
-            });
+            observer.observe(Event::Log { target: "host".to_owned(), level: Level::Warn, message, fields: Vec::new() });
         };
         config.warnings.iter().cloned().for_each(warn);
         for name in config.secrets.weak() {
@@ -178,7 +187,7 @@ impl Described {
             time: self.time.clone(),
             observer: observer.clone(),
             archive: archive.clone(),
-            retry: network.retry.clone(),
+            retry: network.retry,
             rates: network.rates.clone(),
             max_wait: network.max_wait,
             max_in_flight: network.max_in_flight,
@@ -187,8 +196,19 @@ impl Described {
             ..http::Config::new(policy, Arc::new(transport))
         });
         let config_text = config.visible.to_string();
-        let Self { engine, connector, description, time } = self;
-        Ok(Opened { engine, connector, description, config, config_text, client, archive, observer, time, seed: run.to_owned() })
+        let Self { engine, connector, description, time, .. } = self;
+        Ok(Opened {
+            engine,
+            connector,
+            description,
+            config,
+            config_text,
+            client,
+            archive,
+            observer,
+            time,
+            seed: run.to_owned(),
+        })
     }
 }
 
@@ -201,6 +221,11 @@ impl Opened {
     /// Returns the configuration.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Makes a text that a connector wrote safe to show.
+    pub(crate) fn safe(&self, text: &str) -> String {
+        printable(&self.secrets().redact(text)).into_owned()
     }
 
     pub(crate) fn secrets(&self) -> &Secrets {
@@ -250,12 +275,17 @@ impl Opened {
         let label: Arc<str> = stream.into();
         let mut instance = self.instance(&label, None, storage, &self.archive).await.map_err(call)?;
         let result = instance.partitions(&self.config_text, stream, None).await;
-        result.map_err(call)?.map_err(|error| self.refused(error))
+        let partitions = result.map_err(call)?.map_err(|error| self.refused(error))?;
+        let mut seen = BTreeSet::new();
+        if let Some(twice) = partitions.iter().find(|partition| !seen.insert(partition.id.as_str())) {
+            return Err(OpenError::PartitionTwice { stream: stream.to_owned(), id: twice.id.clone() });
+        }
+        Ok(partitions)
     }
 
     /// A connector's error may quote what it was given, but never a secret.
     fn refused(&self, error: source::Error) -> OpenError {
-        let redact = |text: String| self.secrets().redact(&text).into_owned();
+        let redact = |text: String| self.safe(&text);
         OpenError::Refused(match error {
             source::Error::Config(text) => source::Error::Config(redact(text)),
             source::Error::Auth(text) => source::Error::Auth(redact(text)),

@@ -97,8 +97,7 @@ fn resume(
     partitions: &[Option<(String, String)>],
     wishes: Wishes,
 ) -> Result<Plan, PlanError> {
-    let mut known: HashMap<Option<String>, Read> =
-        known.into_iter().map(|read| (partition_id(&read), read)).collect();
+    let mut known: HashMap<Option<String>, Read> = known.into_iter().map(|read| (partition_id(&read), read)).collect();
     let mut reads = Vec::new();
     for partition in partitions {
         let id = partition.as_ref().map(|(id, _)| id.clone());
@@ -159,7 +158,7 @@ mod tests {
 
     fn store(folder: &tempfile::TempDir) -> Sqlite {
         let mut state = Sqlite::open(&folder.path().join("_state.db")).unwrap();
-        state.own("c", "s").unwrap();
+        state.begin_run(&crate::state::tests::run("c"), "digest", &["s".to_owned()]).unwrap();
         state
     }
 
@@ -187,7 +186,9 @@ mod tests {
         };
         let run = "r".to_owned();
         let stream = "s".to_owned();
-        state.commit(&Commit { connection: "c".to_owned(), run, stream, parts: vec![part], reads, schema: None }).unwrap();
+        state
+            .commit(&Commit { connection: "c".to_owned(), run, stream, parts: vec![part], reads, schema: None })
+            .unwrap();
     }
 
     #[test]

@@ -95,10 +95,7 @@ async fn call(setup: &ReadSetup, read: &Read, handle: &Arc<ReadHandle>) -> End {
     let request = source::ReadRequest {
         config: setup.opened.config_text.clone(),
         stream: setup.stream.clone(),
-        partition: read
-            .partition
-            .clone()
-            .map(|(id, context)| source::Partition { id, context }),
+        partition: read.partition.clone().map(|(id, context)| source::Partition { id, context }),
         since: read.since.clone(),
         resume: read.checkpoint.clone(),
     };
@@ -110,9 +107,9 @@ async fn call(setup: &ReadSetup, read: &Read, handle: &Arc<ReadHandle>) -> End {
     match result {
         Ok(Ok(watermark)) => End { result: Ok(watermark), storage, clock },
         // What a connector wrote after its last page belongs to a read that did not end well: it is forgotten.
-        Ok(Err(error)) => End { result: Err(setup.opened.secrets().redact(&source_error(&error)).into_owned()), storage: Vec::new(), clock },
+        Ok(Err(error)) => End { result: Err(setup.opened.safe(&source_error(&error))), storage: Vec::new(), clock },
         Err(CallError::Writer(WriterGone::Page(reason))) => End { result: Err(reason), storage: Vec::new(), clock },
-        Err(error) => End { result: Err(setup.opened.secrets().redact(&error.to_string()).into_owned()), storage: Vec::new(), clock },
+        Err(error) => End { result: Err(setup.opened.safe(&error.to_string())), storage: Vec::new(), clock },
     }
 }
 

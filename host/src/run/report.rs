@@ -1,6 +1,6 @@
 //! What a run leaves to be read by people and machines: `OUT/_runs/RUN/report.json`.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::tally::{PartReport, Traffic};
 use super::verdict::Finding;
@@ -9,7 +9,7 @@ use super::verdict::Finding;
 pub const FORM: u32 = 1;
 
 /// The report of one run.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Report {
     /// Version of this form.
     pub form: u32,
@@ -25,7 +25,7 @@ pub struct Report {
     pub started_ms: u64,
     /// When it ended, in milliseconds since the Unix epoch.
     pub ended_ms: u64,
-    /// Time from its start to its first request, in milliseconds; none where it made no request.
+    /// Time from reading the connector's file to the first request, in milliseconds; none where it made no request.
     pub first_request_ms: Option<u64>,
     /// The verdict of the whole run, with reasons.
     #[serde(flatten)]
@@ -37,7 +37,7 @@ pub struct Report {
 }
 
 /// The connector of a run.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ConnectorReport {
     /// Its name.
     pub name: String,
@@ -48,12 +48,12 @@ pub struct ConnectorReport {
 }
 
 /// One stream in a run.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct StreamReport {
     /// Its name.
     pub name: String,
     /// What the run read of it.
-    pub mode: &'static str,
+    pub mode: String,
     /// Its verdict, with reasons.
     #[serde(flatten)]
     pub finding: Finding,
@@ -70,7 +70,7 @@ pub struct StreamReport {
 }
 
 /// One read in a run.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ReadEntry {
     /// The partition; none where the stream has none.
     pub partition: Option<String>,

@@ -19,6 +19,7 @@ use super::{CommitError, Format, OpenError, Stop};
 use crate::capability::storage::Committed;
 use crate::engine::bindings::exports::ingest::connector::source::{StreamInfo, SyncMode};
 use crate::engine::with_sources;
+use crate::event::{Event, Level, Observer};
 use crate::http::Archive;
 use crate::schema::{DeclaredError, DescriptionError, Schema};
 use crate::sink::{self, Sink};
@@ -71,7 +72,7 @@ const INTERRUPTED: &str = "interrupted; run the same command again to go on from
 pub(crate) async fn run(setup: StreamSetup) -> StreamReport {
     let mut report = StreamReport {
         name: setup.info.name.clone(),
-        mode: "full",
+        mode: "full".to_owned(),
         finding: Finding::complete(),
         pages: 0,
         records: 0,
@@ -84,7 +85,14 @@ pub(crate) async fn run(setup: StreamSetup) -> StreamReport {
         if matches!(error, StreamError::Writer(_) | StreamError::Commit(_) | StreamError::State(_)) {
             text.push_str("; mend it, then run again to go on from the last commit");
         }
-        report.finding.include_first(&Finding::incomplete(setup.opened.secrets().redact(&text)));
+        let text = setup.opened.safe(&text);
+        setup.tally.observe(Event::Log {
+            target: "host".to_owned(),
+            level: Level::Error,
+            message: format!("{}: {text}", report.name),
+            fields: Vec::new(),
+        });
+        report.finding.include_first(&Finding::incomplete(text));
     }
     let (traffic, parts) = setup.tally.stream(&report.name);
     report.traffic = traffic;
@@ -96,7 +104,7 @@ pub(crate) async fn run(setup: StreamSetup) -> StreamReport {
 pub(crate) fn crashed(name: &str, reason: &str) -> StreamReport {
     StreamReport {
         name: name.to_owned(),
-        mode: "full",
+        mode: "full".to_owned(),
         finding: Finding::incomplete(format!("the host crashed while reading it: {reason}")),
         pages: 0,
         records: 0,
@@ -114,8 +122,7 @@ async fn read_stream(setup: &StreamSetup, report: &mut StreamReport) -> Result<(
     let stream = &setup.info.name;
     let partitions = list_partitions(setup).await?;
     let incremental = setup.info.modes.contains(&SyncMode::Incremental);
-    let wishes =
-        Wishes { full: setup.full, preview: setup.limit.is_some(), incremental, same_run: setup.same_run };
+    let wishes = Wishes { full: setup.full, preview: setup.limit.is_some(), incremental, same_run: setup.same_run };
     let folder = Folder::create(&setup.out, stream)?;
     let (Plan { batch, reads, gone }, known, schema) = {
         let mut state = lock(&setup.state);
@@ -126,7 +133,8 @@ async fn read_stream(setup: &StreamSetup, report: &mut StreamReport) -> Result<(
         (Some(_), _) => "preview",
         (None, BatchMode::Full) => "full",
         (None, BatchMode::Delta) => "incremental",
-    };
+    }
+    .to_owned();
     let prefix = format!("part-{}-", setup.run);
     // A full reading starts with a clean slate; an incremental one goes on with what the columns have become.
     let goes_on = batch.mode == BatchMode::Delta || known.iter().any(|part| part.batch == batch.id);
@@ -149,6 +157,8 @@ async fn read_stream(setup: &StreamSetup, report: &mut StreamReport) -> Result<(
         limits: setup.parts.clone(),
         time: setup.opened.time.clone(),
         tally: setup.tally.clone(),
+        is_blank: batch.mode == BatchMode::Full && known.iter().all(|part| part.batch != batch.id),
+        reads: reads.len(),
     });
     let read_setup = ReadSetup {
         opened: setup.opened.clone(),
@@ -182,11 +192,8 @@ fn open_sink(
         (None, None) => Schema::default(),
     };
     let limits = setup.opened.engine.limits();
-    let limits = sink::Limits {
-        max_depth: limits.json_depth,
-        max_record_bytes: limits.record_bytes,
-        ..sink::Limits::default()
-    };
+    let limits =
+        sink::Limits { max_depth: limits.json_depth, max_record_bytes: limits.record_bytes, ..sink::Limits::default() };
     let extension = setup.format.extension();
     let folder = folder.clone();
     // The run's id keeps the parts of all runs apart; the number keeps those of one run in order.
@@ -263,7 +270,11 @@ async fn read_one(setup: &StreamSetup, read_setup: &ReadSetup, read: &Read) -> R
     };
     let result = match result {
         Some(result) => result,
-        None => read_setup.queue.end(&handle, End::failed(INTERRUPTED.to_owned())).await,
+        None => {
+            let label = handle.label.to_string();
+            setup.tally.observe(Event::ReadEnded { read: label, error: Some("interrupted".to_owned()) });
+            read_setup.queue.end(&handle, End::failed(INTERRUPTED.to_owned())).await
+        }
     };
     let result = result.unwrap_or_else(|gone: WriterGone| ReadReport {
         finding: Finding::incomplete(gone.to_string()),

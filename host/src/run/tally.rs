@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::event::{Event, Observer};
 use crate::state::Part;
 use crate::time::Time;
 
 /// Requests of one stream.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Traffic {
     /// Answers received, of whatever status.
     pub requests: u64,
@@ -19,12 +19,12 @@ pub struct Traffic {
     pub retries: u64,
     /// Bytes of bodies as received.
     pub received_bytes: u64,
-    /// Time spent waiting for budgets, in milliseconds, added up over requests.
+    /// Time in which requests waited for budgets, in milliseconds.
     pub waited_ms: u64,
 }
 
 /// A committed part in a report.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartReport {
     /// Name of the file in the stream's folder.
     pub name: String,
@@ -37,7 +37,18 @@ pub struct PartReport {
 #[derive(Debug, Default)]
 struct Counts {
     traffic: Traffic,
+    /// Since when requests wait for a budget, by the run's monotonic time.
+    waiting_since: Option<Duration>,
     parts: Vec<PartReport>,
+}
+
+impl Counts {
+    fn stop_waiting(&mut self, now: Duration) {
+        if let Some(since) = self.waiting_since.take() {
+            let waited = now.saturating_sub(since).as_millis();
+            self.traffic.waited_ms += u64::try_from(waited).unwrap_or(u64::MAX);
+        }
+    }
 }
 
 /// An observer that counts.
@@ -99,20 +110,51 @@ impl Tally {
 impl Observer for Tally {
     fn observe(&self, event: Event) {
         match &event {
-            Event::Requesting { .. } => {
-                self.first_request.get_or_init(|| self.time.monotonic());
+            Event::Requesting { read } => {
+                let now = self.time.monotonic();
+                self.first_request.get_or_init(|| now);
+                self.count(read, |counts| counts.stop_waiting(now));
             }
             Event::Answered { read, bytes } => self.count(read, |counts| {
                 counts.traffic.requests += 1;
                 counts.traffic.received_bytes += bytes;
             }),
             Event::Retrying { read, .. } => self.count(read, |counts| counts.traffic.retries += 1),
-            Event::Waiting { read, until_ms, .. } => {
-                let waited = until_ms.saturating_sub(self.time.now_ms());
-                self.count(read, |counts| counts.traffic.waited_ms += waited);
+            Event::Waiting { read, .. } => {
+                let now = self.time.monotonic();
+                self.count(read, |counts| _ = counts.waiting_since.get_or_insert(now));
+            }
+            // Also a read that was stopped while it waited.
+            Event::ReadEnded { read, .. } => {
+                let now = self.time.monotonic();
+                self.count(read, |counts| counts.stop_waiting(now));
             }
             _ => {}
         }
         self.next.observe(event);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Silent;
+    use crate::time::VirtualClock;
+
+    #[test]
+    fn time_is_counted_once_however_many_requests_wait() {
+        let clock = VirtualClock::starting_at(0);
+        let tally = Tally::new(Arc::new(Silent), Arc::new(clock.clone()));
+        let wait = |read: &str| Event::Waiting { read: read.to_owned(), budget: "b".to_owned(), until_ms: 60_000 };
+        tally.observe(wait("s/a"));
+        tally.observe(wait("s/b"));
+        clock.advance(Duration::from_secs(2));
+        tally.observe(wait("s/a"));
+        clock.advance(Duration::from_secs(1));
+        tally.observe(Event::Requesting { read: "s/b".to_owned() });
+        clock.advance(Duration::from_secs(5));
+        tally.observe(Event::Requesting { read: "s/a".to_owned() });
+        assert_eq!(tally.stream("s").0.waited_ms, 3_000);
+        assert_eq!(tally.all().waited_ms, 3_000);
     }
 }

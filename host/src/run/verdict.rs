@@ -6,12 +6,13 @@
 use std::collections::HashSet;
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::state::PageEntry;
 
 /// A verdict; the greater one decides for a whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// Everything that the API has is there, as far as every check shows.
@@ -40,7 +41,7 @@ impl fmt::Display for Verdict {
 }
 
 /// A verdict and the reasons for it, in words.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// The verdict.
     pub verdict: Verdict,
@@ -89,8 +90,9 @@ pub(crate) struct PageLog {
     pub(crate) records: u64,
     first_total: Option<u64>,
     last_total: Option<u64>,
-    hashes: HashSet<String>,
-    checkpoints: HashSet<String>,
+    /// Hashes, since a connector's checkpoints may be long.
+    hashes: HashSet<u128>,
+    checkpoints: HashSet<u128>,
     repeated_pages: u64,
     repeated_checkpoints: u64,
     pub(crate) missing_keys: u64,
@@ -107,11 +109,11 @@ impl PageLog {
         }
         // Empty pages are alike and mean nothing.
         if page.records > 0 {
-            if !self.hashes.insert(page.hash.clone()) {
+            if !self.hashes.insert(xxh3_128(page.hash.as_bytes())) {
                 self.repeated_pages += 1;
             }
             if let Some(checkpoint) = &page.checkpoint
-                && !self.checkpoints.insert(checkpoint.clone())
+                && !self.checkpoints.insert(xxh3_128(checkpoint.as_bytes()))
             {
                 self.repeated_checkpoints += 1;
             }
@@ -123,10 +125,8 @@ impl PageLog {
     pub(crate) fn judge(&self, duplicates: Option<Result<u64, String>>) -> Finding {
         let mut finding = Finding::complete();
         match (self.first_total, self.last_total) {
-            (Some(first), Some(last)) if first != last => finding.add(
-                Verdict::Unproven,
-                format!("the API's total changed from {first} to {last} during the read"),
-            ),
+            (Some(first), Some(last)) if first != last => finding
+                .add(Verdict::Unproven, format!("the API's total changed from {first} to {last} during the read")),
             _ => {}
         }
         if let Some(total) = self.last_total
@@ -169,10 +169,7 @@ impl PageLog {
             None => {}
         }
         if self.missing_keys > 0 {
-            finding.add(
-                Verdict::Unproven,
-                format!("{} had no primary key", plural(self.missing_keys, "record")),
-            );
+            finding.add(Verdict::Unproven, format!("{} had no primary key", plural(self.missing_keys, "record")));
         }
         finding
     }

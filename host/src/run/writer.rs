@@ -178,6 +178,10 @@ pub(crate) struct WriterSetup {
     pub(crate) limits: PartLimits,
     pub(crate) time: Arc<dyn Time>,
     pub(crate) tally: Arc<Tally>,
+    /// Whether the batch is a full one without a part so far: if it stays so, readers get a file without rows.
+    pub(crate) is_blank: bool,
+    /// Reads that have to come to their end before the batch is whole.
+    pub(crate) reads: usize,
 }
 
 /// One read within the writer.
@@ -193,6 +197,8 @@ struct Writer {
     reads: HashMap<i64, Progress>,
     uncommitted_since: Option<Duration>,
     schema: Option<String>,
+    /// Reads that came to their end.
+    ended: usize,
     /// What the clock answered, on its way to the archive.
     clock: Vec<(Arc<str>, Vec<u64>)>,
 }
@@ -246,7 +252,7 @@ async fn work(mut writer: Writer, mut items: mpsc::UnboundedReceiver<Item>) -> R
 
 impl Writer {
     fn new(setup: WriterSetup) -> Self {
-        Self { setup, reads: HashMap::new(), uncommitted_since: None, schema: None, clock: Vec::new() }
+        Self { setup, reads: HashMap::new(), uncommitted_since: None, schema: None, ended: 0, clock: Vec::new() }
     }
 
     fn due_in(&self) -> Option<Duration> {
@@ -360,8 +366,11 @@ impl Writer {
             }
         };
         let log = &progress.log;
-        let watermark = progress.uncommitted.end.as_ref().and_then(|(_, watermark)| watermark.clone());
-        Ok(ReadReport { finding, pages: log.pages, records: log.records, watermark })
+        let end = progress.uncommitted.end.as_ref();
+        let watermark = end.and_then(|(_, watermark)| watermark.clone());
+        let report = ReadReport { finding, pages: log.pages, records: log.records, watermark };
+        self.ended += usize::from(end.is_some());
+        Ok(report)
     }
 
     fn note_clock(&mut self, read: &ReadHandle, answers: Vec<u64>) {
@@ -389,7 +398,11 @@ impl Writer {
 
     fn commit(&mut self) -> Result<(), WriterError> {
         let setup = &mut self.setup;
-        let sealed = setup.sink.seal()?;
+        let mut sealed = setup.sink.seal()?;
+        if sealed.is_empty() && setup.is_blank && self.ended == setup.reads {
+            sealed.extend(setup.sink.seal_empty()?);
+        }
+        setup.is_blank &= sealed.is_empty();
         let status = if setup.batch.staged { PartStatus::Staged } else { PartStatus::Visible };
         let mut parts = Vec::with_capacity(sealed.len());
         for file in sealed {
@@ -448,11 +461,16 @@ impl Writer {
 
 /// Says which page could not be taken, and why.
 fn page_error(error: &RecordError, emitted: &Emitted) -> String {
-    let from = emitted.origin.as_ref().map_or_else(
-        || "a page that the connector made".to_owned(),
-        |origin| format!("the answer of {}", origin.url),
-    );
-    format!("{from} cannot be taken as records: {}", crate::engine::with_sources(error))
+    let from = emitted
+        .origin
+        .as_ref()
+        .map_or_else(|| "a page that the connector made".to_owned(), |origin| format!("the answer of {}", origin.url));
+    let flag = match error {
+        RecordError::TooDeep { .. } => "; if you trust it with more, raise --max-json-depth",
+        RecordError::TooLarge { .. } => "; if you trust it with more, raise --max-record",
+        _ => "",
+    };
+    format!("{from} cannot be taken as records: {}{flag}", crate::engine::with_sources(error))
 }
 
 fn lock<'a>(state: &'a Arc<Mutex<dyn StateStore + 'static>>) -> std::sync::MutexGuard<'a, dyn StateStore + 'static> {

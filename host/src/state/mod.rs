@@ -241,10 +241,11 @@ pub struct Commit {
 pub trait StateStore: Send {
     /// Returns the digest of the configuration that the connection last ran with.
     fn config_digest(&mut self, connection: &str) -> Result<Option<String>, StateError>;
-    /// Stores the digest of the configuration.
-    fn set_config_digest(&mut self, connection: &str, digest: &str) -> Result<(), StateError>;
 
-    /// Stores a run, new or changed.
+    /// Begins a run, new or gone on with: stores it, the digest of its connection's configuration, and that the folders
+    /// of these streams are the connection's own.
+    fn begin_run(&mut self, run: &Run, config_digest: &str, streams: &[String]) -> Result<(), StateError>;
+    /// Stores a changed run.
     fn put_run(&mut self, run: &Run) -> Result<(), StateError>;
     /// Returns all runs, newest first.
     fn runs(&mut self) -> Result<Vec<Run>, StateError>;
@@ -253,8 +254,6 @@ pub trait StateStore: Send {
     fn owner(&mut self, stream: &str) -> Result<Option<String>, StateError>;
     /// Returns the streams of a connection.
     fn streams(&mut self, connection: &str) -> Result<Vec<String>, StateError>;
-    /// Makes a stream's folder a connection's own.
-    fn own(&mut self, connection: &str, stream: &str) -> Result<(), StateError>;
     /// Returns the stream's schema as it is now.
     fn schema(&mut self, stream: &str) -> Result<Option<String>, StateError>;
 
@@ -291,4 +290,114 @@ pub trait StateStore: Send {
 
     /// Returns what a connection has stored.
     fn storage(&mut self, connection: &str) -> Result<BTreeMap<String, Vec<u8>>, StateError>;
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A run of a connection, for tests of what depends on one.
+    pub(crate) fn run(connection: &str) -> Run {
+        Run {
+            id: "r".to_owned(),
+            connection: connection.to_owned(),
+            connector: "test 1".to_owned(),
+            started_ms: 0,
+            ended_ms: None,
+            status: RunStatus::Running,
+            verdict: None,
+            records: 0,
+            full: false,
+        }
+    }
+
+    #[test]
+    fn a_commit_is_there_whole_when_the_file_is_opened_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("_state.db");
+        let mut state = Sqlite::open(&path).unwrap();
+        state.begin_run(&run("c"), "digest", &["s".to_owned()]).unwrap();
+        let read = Read {
+            id: 0,
+            partition: Some(("p".to_owned(), "context".to_owned())),
+            since: None,
+            checkpoint: None,
+            watermark: None,
+            status: ReadStatus::Unfinished,
+        };
+        let (batch, reads) = state.open_batch("s", BatchMode::Full, false, &[read]).unwrap();
+        let page = PageEntry {
+            seq: 0,
+            url: Some("https://api.example/p".to_owned()),
+            status: Some(200),
+            bytes: 10,
+            records: 2,
+            checkpoint: Some("after 2".to_owned()),
+            total: Some(2),
+            hash: "00".to_owned(),
+        };
+        let part = Part {
+            stream: "s".to_owned(),
+            name: "part-1.parquet".to_owned(),
+            batch: batch.id,
+            run: "r".to_owned(),
+            records: 2,
+            bytes: 100,
+            status: PartStatus::Visible,
+        };
+        let progress = ReadProgress {
+            read: reads[0].id,
+            checkpoint: Some("after 2".to_owned()),
+            end: Some((ReadEnd::Complete, Some("w".to_owned()))),
+            pages: vec![page.clone()],
+            storage: vec![("k".to_owned(), Some(b"v".to_vec())), ("gone".to_owned(), None)],
+        };
+        let commit = Commit {
+            connection: "c".to_owned(),
+            run: "r".to_owned(),
+            stream: "s".to_owned(),
+            parts: vec![part.clone()],
+            reads: vec![progress],
+            schema: Some("{}".to_owned()),
+        };
+        state.commit(&commit).unwrap();
+        // The same part a second time: nothing of that commit may stay.
+        let mut again = commit.clone();
+        again.reads[0].pages.clear();
+        again.reads[0].checkpoint = Some("wrong".to_owned());
+        assert!(state.commit(&again).is_err());
+        drop(state);
+
+        let mut state = Sqlite::open(&path).unwrap();
+        assert_eq!(state.runs().unwrap(), [Run { records: 2, ..run("c") }]);
+        assert_eq!(state.config_digest("c").unwrap().as_deref(), Some("digest"));
+        assert_eq!(state.parts("s").unwrap(), [part]);
+        let stored = state.reads(batch.id).unwrap();
+        assert_eq!(stored[0].partition, Some(("p".to_owned(), "context".to_owned())));
+        assert_eq!(stored[0].checkpoint.as_deref(), Some("after 2"));
+        assert_eq!((stored[0].status, stored[0].watermark.as_deref()), (ReadStatus::Complete, Some("w")));
+        assert_eq!(state.pages(stored[0].id).unwrap(), [page]);
+        assert_eq!(state.storage("c").unwrap(), [("k".to_owned(), b"v".to_vec())].into());
+        assert_eq!(state.schema("s").unwrap().as_deref(), Some("{}"));
+        assert_eq!(state.owner("s").unwrap().as_deref(), Some("c"));
+    }
+
+    #[test]
+    fn a_file_that_is_no_state_file_is_told_from_a_newer_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("_state.db");
+        std::fs::write(&path, "not a database, and long enough to be looked at as one").unwrap();
+        assert!(matches!(Sqlite::open(&path), Err(StateError::Damaged { .. })));
+        std::fs::remove_file(&path).unwrap();
+        drop(Sqlite::open(&path).unwrap());
+        rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+        let error = Sqlite::open(&path).err().unwrap();
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "the state file was written by a newer host (its version is 99, this host knows 1): {}",
+                path.display()
+            )
+        );
+    }
 }

@@ -58,8 +58,10 @@ impl Sqlite {
         // Other processes hold it for milliseconds at a time; a longer wait is a stuck disk.
         connection.busy_timeout(Duration::from_secs(10)).map_err(error)?;
         connection.pragma_update(None, "journal_mode", "WAL").map_err(error)?;
-        // A commit that was acknowledged survives a power cut.
-        connection.pragma_update(None, "synchronous", "FULL").map_err(error)?;
+        // What is written before the first commit (a run's name, a batch, its reads) need not survive a power cut: the
+        // next run makes it again. In WAL mode the order of transactions is kept without a sync, and the sync of a commit
+        // takes along everything before it.
+        connection.pragma_update(None, "synchronous", "NORMAL").map_err(error)?;
         let mut store = Self { path: path.to_owned(), connection };
         store.migrate()?;
         Ok(store)
@@ -79,6 +81,14 @@ impl Sqlite {
             VERSION => Ok(()),
             _ => Err(StateError::Newer { path, found, known: VERSION }),
         }
+    }
+
+    /// Does what must survive a power cut once it is acknowledged.
+    fn durably<T>(&mut self, write: impl FnOnce(&mut Self) -> Result<T, StateError>) -> Result<T, StateError> {
+        self.connection.pragma_update(None, "synchronous", "FULL").map_err(self.error())?;
+        let written = write(self);
+        self.connection.pragma_update(None, "synchronous", "NORMAL").map_err(self.error())?;
+        written
     }
 
     fn begin(&mut self) -> Result<rusqlite::Transaction<'_>, StateError> {
@@ -196,33 +206,163 @@ fn insert_read(connection: &Connection, batch: i64, read: &Read) -> rusqlite::Re
     Ok(Read { id: connection.last_insert_rowid(), ..read.clone() })
 }
 
+fn insert_run(connection: &Connection, run: &Run) -> rusqlite::Result<()> {
+    connection.execute(
+        "INSERT OR REPLACE INTO runs
+         (id, connection, connector, started_ms, ended_ms, status, verdict, records, \"full\")
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        params![
+            run.id,
+            run.connection,
+            run.connector,
+            signed(run.started_ms),
+            run.ended_ms.map(signed),
+            run.status.to_text(),
+            run.verdict,
+            signed(run.records),
+            run.full,
+        ],
+    )?;
+    Ok(())
+}
+
+impl Sqlite {
+    fn write_close(&mut self, stream: &str, batch: &Batch, status: BatchStatus) -> Result<(), StateError> {
+        let error = self.error();
+        let transaction = self.begin()?;
+        let close = || {
+            transaction.execute("UPDATE batches SET status = ?2 WHERE id = ?1", params![batch.id, status.to_text()])?;
+            if status != BatchStatus::Complete {
+                return Ok(());
+            }
+            let replaced = match batch.mode {
+                BatchMode::Full => "status != 'replaced'",
+                BatchMode::Delta => "status IN ('broken', 'preview')",
+            };
+            transaction.execute(
+                &format!(
+                    "UPDATE parts SET status = 'obsolete' WHERE stream = ?1 AND batch != ?2 AND batch IN
+                     (SELECT id FROM batches WHERE stream = ?1 AND {replaced})"
+                ),
+                params![stream, batch.id],
+            )?;
+            transaction.execute(
+                &format!("UPDATE batches SET status = 'replaced' WHERE stream = ?1 AND id != ?2 AND {replaced}"),
+                params![stream, batch.id],
+            )?;
+            transaction
+                .execute("UPDATE parts SET status = 'visible' WHERE batch = ?1 AND status = 'staged'", [batch.id])?;
+            Ok(())
+        };
+        close().map_err(&error)?;
+        transaction.commit().map_err(&error)
+    }
+
+    fn write_commit(&mut self, commit: &Commit) -> Result<(), StateError> {
+        let error = self.error();
+        let transaction = self.begin()?;
+        let write = || {
+            for part in &commit.parts {
+                transaction.prepare_cached("INSERT INTO parts VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?.execute(
+                    params![
+                        part.stream,
+                        part.name,
+                        part.batch,
+                        part.run,
+                        signed(part.records),
+                        signed(part.bytes),
+                        part.status.to_text(),
+                    ],
+                )?;
+            }
+            for progress in &commit.reads {
+                for page in &progress.pages {
+                    transaction
+                        .prepare_cached("INSERT INTO pages VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?
+                        .execute(params![
+                            progress.read,
+                            signed(page.seq),
+                            page.url,
+                            page.status,
+                            signed(page.bytes),
+                            signed(page.records),
+                            page.checkpoint,
+                            page.total.map(signed),
+                            page.hash,
+                        ])?;
+                }
+                if let Some(checkpoint) = &progress.checkpoint {
+                    transaction.execute(
+                        "UPDATE reads SET checkpoint = ?2 WHERE id = ?1",
+                        params![progress.read, checkpoint],
+                    )?;
+                }
+                if let Some((end, watermark)) = &progress.end {
+                    let status = match end {
+                        ReadEnd::Complete => ReadStatus::Complete,
+                        ReadEnd::Broken => ReadStatus::Broken,
+                    };
+                    transaction.execute(
+                        "UPDATE reads SET status = ?2, watermark = ?3 WHERE id = ?1",
+                        params![progress.read, status.to_text(), watermark],
+                    )?;
+                }
+                for (key, value) in &progress.storage {
+                    match value {
+                        Some(value) => transaction.execute(
+                            "INSERT OR REPLACE INTO storage VALUES (?1, ?2, ?3)",
+                            params![commit.connection, key, value],
+                        )?,
+                        None => transaction.execute(
+                            "DELETE FROM storage WHERE connection = ?1 AND key = ?2",
+                            params![commit.connection, key],
+                        )?,
+                    };
+                }
+            }
+            if let Some(schema) = &commit.schema {
+                transaction
+                    .execute("UPDATE streams SET schema = ?2 WHERE name = ?1", params![commit.stream, schema])?;
+            }
+            let records: u64 = commit.parts.iter().map(|part| part.records).sum();
+            transaction.execute(
+                "UPDATE runs SET records = records + ?2 WHERE id = ?1",
+                params![commit.run, signed(records)],
+            )?;
+            Ok(())
+        };
+        write().map_err(&error)?;
+        transaction.commit().map_err(&error)
+    }
+}
+
 impl StateStore for Sqlite {
     fn config_digest(&mut self, connection: &str) -> Result<Option<String>, StateError> {
         self.row("SELECT config_digest FROM connections WHERE name = ?1", [connection], |row| row.get(0))
     }
 
-    fn set_config_digest(&mut self, connection: &str, digest: &str) -> Result<(), StateError> {
-        self.execute("INSERT OR REPLACE INTO connections (name, config_digest) VALUES (?1, ?2)", [connection, digest])?;
-        Ok(())
+    fn begin_run(&mut self, run: &Run, config_digest: &str, streams: &[String]) -> Result<(), StateError> {
+        let error = self.error();
+        let transaction = self.begin()?;
+        let write = || {
+            transaction.execute(
+                "INSERT OR REPLACE INTO connections (name, config_digest) VALUES (?1, ?2)",
+                [&run.connection, config_digest],
+            )?;
+            for stream in streams {
+                transaction.execute(
+                    "INSERT OR IGNORE INTO streams (name, connection) VALUES (?1, ?2)",
+                    [stream, &run.connection],
+                )?;
+            }
+            insert_run(&transaction, run)
+        };
+        write().map_err(&error)?;
+        transaction.commit().map_err(&error)
     }
 
     fn put_run(&mut self, run: &Run) -> Result<(), StateError> {
-        self.execute(
-            "INSERT OR REPLACE INTO runs (id, connection, connector, started_ms, ended_ms, status, verdict, records,
-             \"full\") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-            params![
-                run.id,
-                run.connection,
-                run.connector,
-                signed(run.started_ms),
-                run.ended_ms.map(signed),
-                run.status.to_text(),
-                run.verdict,
-                signed(run.records),
-                run.full,
-            ],
-        )?;
-        Ok(())
+        self.durably(|state| insert_run(&state.connection, run).map_err(state.error()))
     }
 
     fn runs(&mut self) -> Result<Vec<Run>, StateError> {
@@ -252,11 +392,6 @@ impl StateStore for Sqlite {
 
     fn streams(&mut self, connection: &str) -> Result<Vec<String>, StateError> {
         self.rows("SELECT name FROM streams WHERE connection = ?1 ORDER BY name", [connection], |row| row.get(0))
-    }
-
-    fn own(&mut self, connection: &str, stream: &str) -> Result<(), StateError> {
-        self.execute("INSERT OR IGNORE INTO streams (name, connection) VALUES (?1, ?2)", [stream, connection])?;
-        Ok(())
     }
 
     fn schema(&mut self, stream: &str) -> Result<Option<String>, StateError> {
@@ -364,112 +499,11 @@ impl StateStore for Sqlite {
     }
 
     fn close_batch(&mut self, stream: &str, batch: &Batch, status: BatchStatus) -> Result<(), StateError> {
-        let error = self.error();
-        let transaction = self.begin()?;
-        let close = || {
-            transaction
-                .execute("UPDATE batches SET status = ?2 WHERE id = ?1", params![batch.id, status.to_text()])?;
-            if status != BatchStatus::Complete {
-                return Ok(());
-            }
-            let replaced = match batch.mode {
-                BatchMode::Full => "status != 'replaced'",
-                BatchMode::Delta => "status IN ('broken', 'preview')",
-            };
-            transaction.execute(
-                &format!(
-                    "UPDATE parts SET status = 'obsolete' WHERE stream = ?1 AND batch != ?2 AND batch IN
-                     (SELECT id FROM batches WHERE stream = ?1 AND {replaced})"
-                ),
-                params![stream, batch.id],
-            )?;
-            transaction.execute(
-                &format!("UPDATE batches SET status = 'replaced' WHERE stream = ?1 AND id != ?2 AND {replaced}"),
-                params![stream, batch.id],
-            )?;
-            transaction.execute(
-                "UPDATE parts SET status = 'visible' WHERE batch = ?1 AND status = 'staged'",
-                [batch.id],
-            )?;
-            Ok(())
-        };
-        close().map_err(&error)?;
-        transaction.commit().map_err(&error)
+        self.durably(|state| state.write_close(stream, batch, status))
     }
 
     fn commit(&mut self, commit: &Commit) -> Result<(), StateError> {
-        let error = self.error();
-        let transaction = self.begin()?;
-        let write = || {
-            for part in &commit.parts {
-                transaction.prepare_cached("INSERT INTO parts VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?.execute(params![
-                    part.stream,
-                    part.name,
-                    part.batch,
-                    part.run,
-                    signed(part.records),
-                    signed(part.bytes),
-                    part.status.to_text(),
-                ])?;
-            }
-            for progress in &commit.reads {
-                for page in &progress.pages {
-                    transaction
-                        .prepare_cached("INSERT INTO pages VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?
-                        .execute(params![
-                            progress.read,
-                            signed(page.seq),
-                            page.url,
-                            page.status,
-                            signed(page.bytes),
-                            signed(page.records),
-                            page.checkpoint,
-                            page.total.map(signed),
-                            page.hash,
-                        ])?;
-                }
-                if let Some(checkpoint) = &progress.checkpoint {
-                    transaction.execute(
-                        "UPDATE reads SET checkpoint = ?2 WHERE id = ?1",
-                        params![progress.read, checkpoint],
-                    )?;
-                }
-                if let Some((end, watermark)) = &progress.end {
-                    let status = match end {
-                        ReadEnd::Complete => ReadStatus::Complete,
-                        ReadEnd::Broken => ReadStatus::Broken,
-                    };
-                    transaction.execute(
-                        "UPDATE reads SET status = ?2, watermark = ?3 WHERE id = ?1",
-                        params![progress.read, status.to_text(), watermark],
-                    )?;
-                }
-                for (key, value) in &progress.storage {
-                    match value {
-                        Some(value) => transaction.execute(
-                            "INSERT OR REPLACE INTO storage VALUES (?1, ?2, ?3)",
-                            params![commit.connection, key, value],
-                        )?,
-                        None => transaction.execute(
-                            "DELETE FROM storage WHERE connection = ?1 AND key = ?2",
-                            params![commit.connection, key],
-                        )?,
-                    };
-                }
-            }
-            if let Some(schema) = &commit.schema {
-                transaction
-                    .execute("UPDATE streams SET schema = ?2 WHERE name = ?1", params![commit.stream, schema])?;
-            }
-            let records: u64 = commit.parts.iter().map(|part| part.records).sum();
-            transaction.execute(
-                "UPDATE runs SET records = records + ?2 WHERE id = ?1",
-                params![commit.run, signed(records)],
-            )?;
-            Ok(())
-        };
-        write().map_err(&error)?;
-        transaction.commit().map_err(&error)
+        self.durably(|state| state.write_commit(commit))
     }
 
     fn parts(&mut self, stream: &str) -> Result<Vec<Part>, StateError> {

@@ -185,7 +185,7 @@ pub enum HttpError {
         reason: String,
     },
     /// A final status that the request does not accept.
-    #[error("{url} answered {status} after {attempts} attempt(s): {excerpt}")]
+    #[error("{url} answered {status}{}: {excerpt}", after(*attempts))]
     Status {
         /// The URL that was asked for.
         url: String,
@@ -197,7 +197,7 @@ pub enum HttpError {
         excerpt: String,
     },
     /// The response is larger than the limit.
-    #[error("response of {url} is larger than the limit of {limit_bytes} bytes")]
+    #[error("response of {url} is larger than the limit of {limit_bytes} bytes (--max-response)")]
     TooLarge {
         /// The URL that was asked for.
         url: String,
@@ -252,6 +252,11 @@ impl From<HttpError> for Error {
     }
 }
 
+/// How often it was tried, where that was more than once.
+fn after(attempts: u32) -> String {
+    if attempts > 1 { format!(" after {attempts} attempts") } else { String::new() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -263,7 +268,7 @@ mod tests {
 
     #[test]
     fn a_status_becomes_the_error_that_says_what_to_do() {
-        let text = |s| format!("https://a/b answered {s} after 2 attempt(s): no");
+        let text = |s| format!("https://a/b answered {s} after 2 attempts: no");
         assert_eq!(status(401), Error::Auth(text(401)));
         assert_eq!(status(403), Error::Auth(text(403)));
         assert_eq!(status(404), Error::Http(text(404)));

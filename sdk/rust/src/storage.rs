@@ -52,7 +52,9 @@ pub fn delete(key: &str) -> Result<()> {
 
 fn store_error(key: &str, error: wit::Error) -> Error {
     match error {
-        wit::Error::Quota(bytes) => Error::other(format!("storing {key:?} would pass the quota of {bytes} bytes")),
+        wit::Error::Quota(bytes) => {
+            Error::other(format!("storing {key:?} would pass the quota of {bytes} bytes (--max-storage)"))
+        }
         wit::Error::Other(reason) => Error::other(format!("storage of {key:?}: {reason}")),
     }
 }

@@ -395,7 +395,7 @@ mod tests {
     #[test]
     fn a_200_without_records_is_an_error_and_not_the_end() {
         for (body, found) in [
-            (r#"{"error":"busy"}"#, "but nothing"),
+            (r#"{"error":"busy"}"#, r#"but nothing; the response is {"error":"busy"}"#),
             (r#"{"data":{}}"#, "but an empty object"),
             (r#"{"data":{"a":1}}"#, "but an object"),
             (r#"{"data":null}"#, "but null"),

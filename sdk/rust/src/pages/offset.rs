@@ -106,11 +106,12 @@ impl Paginator for Offset {
     fn ahead(&self, base: &Request, distance: u64) -> Option<Request> {
         let step = if self.by_limit || self.state.largest == 0 { self.size } else { self.state.largest };
         let offset = self.state.offset.checked_add(step.checked_mul(distance)?)?;
-        // The empty page that proves the end starts within one step behind the total.
-        let last = if self.trust_total { offset } else { offset.saturating_sub(step) };
-        if last >= self.end_by_total()? {
+        let end = self.end_by_total()?;
+        if offset.saturating_sub(step) >= end || (self.trust_total && offset >= end) {
             return None;
         }
+        // The empty page that proves the end is where the records end, unless pages start at multiples of their size.
+        let offset = if self.by_limit { offset } else { offset.min(end) };
         self.at(base, offset).ok()
     }
 
@@ -220,7 +221,7 @@ mod tests {
         let urls: Vec<_> = (1..).map_while(|d| offset.ahead(&base, d)).map(|r| r.full_url()).collect();
         assert_eq!(
             urls,
-            ["http://a/?offset=20&limit=10", "http://a/?offset=30&limit=10", "http://a/?offset=40&limit=10"]
+            ["http://a/?offset=20&limit=10", "http://a/?offset=30&limit=10", "http://a/?offset=35&limit=10"]
         );
     }
 

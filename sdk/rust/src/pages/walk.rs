@@ -210,7 +210,11 @@ impl<P: Paginator> Walk<P> {
             None => match response.json_text(&self.records)? {
                 Some(text) if text.trim() == "null" && self.null_is_empty => return Ok((0, None)),
                 Some(text) => excerpt(&text),
-                None => "nothing".to_owned(),
+                // What came instead says most: an error with status 200, for example.
+                None => match response.json_text("")? {
+                    Some(whole) => format!("nothing; the response is {}", excerpt(&whole)),
+                    None => "nothing".to_owned(),
+                },
             },
         };
         Err(PageError::NoRecords { pointer: self.records.clone(), request: request.to_string(), found })

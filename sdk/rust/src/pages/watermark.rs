@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::key::{field_pointer, optional};
 use super::place::{parse, plain};
-use super::{PageError, Received, excerpt};
+use super::{PageError, Received, Source, excerpt};
 
 /// Where the watermark of a read comes from; its value stays in the API's own format.
 ///
@@ -21,7 +21,7 @@ enum From {
     EveryRecord(String),
     LastRecord(String),
     FirstRecord(String),
-    Header(String),
+    FirstResponse(Source),
 }
 
 impl Watermark {
@@ -47,7 +47,12 @@ impl Watermark {
     /// The value of a header of the first page, for an API that gives each list a time or version.
     /// What changes while the other pages are read then comes again with the next read.
     pub fn header(name: impl Into<String>) -> Self {
-        Self { from: From::Header(name.into()) }
+        Self { from: From::FirstResponse(Source::Header(name.into())) }
+    }
+
+    /// The same, given in the body or in a header.
+    pub fn response(source: impl Into<Source>) -> Self {
+        Self { from: From::FirstResponse(source.into()) }
     }
 
     /// Takes a page into account.
@@ -58,9 +63,9 @@ impl Watermark {
         is_first: bool,
     ) -> Result<(), PageError> {
         let (pointer, indices) = match &self.from {
-            From::Header(name) => {
-                if is_first {
-                    *mark = page.response.header(name).or(mark.take());
+            From::FirstResponse(source) => {
+                if is_first && let Some(value) = source.value(page.response)? {
+                    *mark = Some(text(&value, || source.to_string())?);
                 }
                 return Ok(());
             }
@@ -75,20 +80,10 @@ impl Watermark {
             if greatest.as_ref() == Some(&text) {
                 continue;
             }
-            match parse(&text)? {
-                value @ (Value::String(_) | Value::Number(_)) => {
-                    let text = plain(&value);
-                    if greatest.as_ref().is_none_or(|g| compare(&text, g) == Ordering::Greater) {
-                        greatest = Some(text);
-                    }
-                }
-                _ => {
-                    return Err(PageError::Unexpected {
-                        what: format!("value at {:?}", format!("{}/{index}{pointer}", page.records)),
-                        expected: "a text or number that a watermark could be",
-                        value: excerpt(&text),
-                    });
-                }
+            let place = || format!("value at {:?}", format!("{}/{index}{pointer}", page.records));
+            let text = self::text(&parse(&text)?, place)?;
+            if greatest.as_ref().is_none_or(|g| compare(&text, g) == Ordering::Greater) {
+                greatest = Some(text);
             }
         }
         if let Some(found) = greatest
@@ -97,6 +92,18 @@ impl Watermark {
             *mark = Some(found);
         }
         Ok(())
+    }
+}
+
+/// The text of a value that can be a watermark.
+fn text(value: &Value, place: impl Fn() -> String) -> Result<String, PageError> {
+    match value {
+        Value::String(_) | Value::Number(_) => Ok(plain(value)),
+        _ => Err(PageError::Unexpected {
+            what: place(),
+            expected: "a text or number that a watermark could be",
+            value: excerpt(&value.to_string()),
+        }),
     }
 }
 
@@ -242,7 +249,15 @@ mod tests {
         let page = r#"[{"a":{"t":3}},{"a":{"t":9}},{"a":{"t":5}}]"#;
         assert_eq!(after(&Watermark::ascending("/a/t"), page, None).unwrap().unwrap(), "5");
         assert_eq!(after(&Watermark::descending("/a/t"), page, None).unwrap().unwrap(), "3");
-        assert_eq!(after(&Watermark::header("etag"), page, Some("\"5\"")).unwrap().unwrap(), "\"7\"");
+    }
+
+    #[test]
+    fn a_list_may_have_a_version_of_its_own() {
+        assert_eq!(after(&Watermark::header("etag"), "[]", Some("\"5\"")).unwrap().unwrap(), "\"7\"");
+        assert_eq!(after(&Watermark::response("/0/v"), r#"[{"v":7}]"#, Some("5")).unwrap().unwrap(), "7");
+        assert_eq!(after(&Watermark::response("/0/v"), "[{}]", Some("5")).unwrap().unwrap(), "5");
+        let error = after(&Watermark::response("/0"), "[{}]", None).unwrap_err();
+        assert_eq!(error.to_string(), "value at \"/0\" is not a text or number that a watermark could be: {}");
     }
 
     #[test]

@@ -1,0 +1,65 @@
+# Two commands do everything, set-up included: `make demo` and `make test`.
+
+CARGO ?= cargo
+TARGET_DIR ?= target
+export CARGO_TARGET_DIR := $(abspath $(TARGET_DIR))
+
+BIN := $(CARGO_TARGET_DIR)/release
+WASM := $(CARGO_TARGET_DIR)/wasm32-wasip2/release
+CONNECTORS := github rest
+
+.PHONY: help build host connectors guests servers demo test bench lint fmt unit clean
+
+help:
+	@echo "make demo   read recorded GitHub responses into Parquet, and look at it with DuckDB"
+	@echo "make test   format, lints, and the tests of every part"
+	@echo "make build  the host and its connectors, in $(TARGET_DIR)/release"
+	@echo "make lint   format and lints only"
+	@echo "make bench  wall time, CPU time and memory of whole runs"
+
+build: host connectors
+
+host:
+	$(CARGO) build --locked --release -p host
+
+# Connectors that come along lie in `connectors/` beside the program.
+connectors: $(BIN)/.wasm-target
+	$(CARGO) build --locked --release --target wasm32-wasip2 $(CONNECTORS:%=-p %)
+	mkdir -p $(BIN)/connectors
+	cp $(CONNECTORS:%=$(WASM)/%.wasm) $(BIN)/connectors/
+
+$(BIN)/.wasm-target:
+	rustup target add wasm32-wasip2
+	mkdir -p $(BIN)
+	touch $@
+
+servers:
+	tests/servers/install.sh
+
+demo: build
+	tests/demo.sh
+
+test: lint build guests servers unit
+
+# Small connectors that do what none should, each a test of its own.
+guests: $(BIN)/.wasm-target
+	$(CARGO) build --locked --release --target wasm32-wasip2 -p guests --examples
+
+unit:
+	$(CARGO) test --locked --release --workspace --exclude github --exclude rest --exclude guests
+	$(CARGO) test --locked --release -p github -p rest --lib
+
+lint: $(BIN)/.wasm-target
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --release --workspace --exclude guests --all-targets -- -D warnings
+	$(CARGO) clippy --locked --release --target wasm32-wasip2 -p guests --examples -- -D warnings
+
+bench: build
+	$(CARGO) build --locked --release -p tests --bin mock-api
+	python3 tests/bench/bench.py $(BIN)
+
+fmt:
+	$(CARGO) fmt --all
+
+clean:
+	$(CARGO) clean

@@ -1,0 +1,62 @@
+//! A report as tables for people.
+
+use std::path::Path;
+
+use host::run::Report;
+
+use super::print::Out;
+use super::{CliError, units};
+
+/// Prints what a run did and what can be said of it.
+pub(crate) fn print(report: &Report, folder: &Path, out: &mut Out) -> Result<(), CliError> {
+    let rows: Vec<Vec<String>> = report
+        .streams
+        .iter()
+        .map(|stream| {
+            vec![
+                stream.name.clone(),
+                stream.mode.clone(),
+                units::count(stream.records),
+                units::count(stream.pages),
+                units::count(stream.traffic.requests),
+                units::count(stream.traffic.retries),
+                units::bytes(stream.traffic.received_bytes),
+                units::millis(stream.traffic.waited_ms),
+                stream.parts.len().to_string(),
+                stream.finding.verdict.to_string(),
+            ]
+        })
+        .collect();
+    out.table(
+        &["stream", "mode", "records", "pages", "requests", "retries", "received", "waited", "files", "verdict"],
+        &rows,
+    )?;
+    let reads = report.streams.iter().flat_map(|stream| stream.reads.iter().map(move |read| (stream, read)));
+    let moved: Vec<Vec<String>> = reads
+        .filter(|(_, read)| read.watermark_after.is_some())
+        .map(|(stream, read)| {
+            vec![
+                read.partition.as_ref().map_or(stream.name.clone(), |id| format!("{}/{id}", stream.name)),
+                read.watermark_before.as_deref().map_or_else(|| "the beginning".to_owned(), units::start),
+                read.watermark_after.as_deref().map(units::start).unwrap_or_default(),
+            ]
+        })
+        .collect();
+    if !moved.is_empty() {
+        out.line("")?;
+        out.table(&["watermark of", "before", "now"], &moved)?;
+    }
+    out.line("")?;
+    out.line(format!(
+        "{}: {} records in {} ({} run {})",
+        report.finding.verdict,
+        units::count(report.records()),
+        units::millis(report.ended_ms.saturating_sub(report.started_ms)),
+        if report.resumed { "resumed" } else { "new" },
+        report.run
+    ))?;
+    for reason in &report.finding.reasons {
+        out.line(format!("  {reason}"))?;
+    }
+    out.line(format!("files in {0}; more in `host report --json --out {0}`", folder.display()))
+}

@@ -1,0 +1,14 @@
+//! Selects where nothing is.
+
+use guests::prelude::*;
+
+struct Case;
+
+impl Guest for Case {
+    fn read(config: &Config, _: &Read) -> Result<Option<String>> {
+        let _ = Page::select(config.get("/items").send()?, "/data/items").emit();
+        Ok(None)
+    }
+}
+
+connector_sdk::export!(Connection<Case>);

@@ -1,0 +1,14 @@
+//! Selects a number.
+
+use guests::prelude::*;
+
+struct Case;
+
+impl Guest for Case {
+    fn read(config: &Config, _: &Read) -> Result<Option<String>> {
+        let _ = Page::select(config.get("/items").send()?, "/total").emit();
+        Ok(None)
+    }
+}
+
+connector_sdk::export!(Connection<Case>);

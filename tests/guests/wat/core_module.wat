@@ -1,0 +1,2 @@
+;; Is a core module, no component.
+(module (func (export "read")))

@@ -1,0 +1,17 @@
+;; Makes 21 memories.
+(component
+  (core module $m (memory 0) (func (export "f")))
+  (core instance $i (instantiate $m))
+  (core instance (instantiate $m)) (core instance (instantiate $m)) (core instance (instantiate $m))
+  (core instance (instantiate $m)) (core instance (instantiate $m))
+  (core instance (instantiate $m)) (core instance (instantiate $m)) (core instance (instantiate $m))
+  (core instance (instantiate $m)) (core instance (instantiate $m))
+  (core instance (instantiate $m)) (core instance (instantiate $m)) (core instance (instantiate $m))
+  (core instance (instantiate $m)) (core instance (instantiate $m))
+  (core instance (instantiate $m)) (core instance (instantiate $m)) (core instance (instantiate $m))
+  (core instance (instantiate $m)) (core instance (instantiate $m))
+  (func $f (canon lift (core func $i "f")))
+  (instance $source
+    (export "describe" (func $f)) (export "check" (func $f)) (export "streams" (func $f))
+    (export "partitions" (func $f)) (export "read" (func $f)))
+  (export "ingest:connector/source@0.1.0" (instance $source)))

@@ -1,0 +1,9 @@
+;; Declares a 64-bit memory of a tebibyte.
+(component
+  (core module $m (memory i64 0x1000000) (func (export "f")))
+  (core instance $i (instantiate $m))
+  (func $f (canon lift (core func $i "f")))
+  (instance $source
+    (export "describe" (func $f)) (export "check" (func $f)) (export "streams" (func $f))
+    (export "partitions" (func $f)) (export "read" (func $f)))
+  (export "ingest:connector/source@0.1.0" (instance $source)))

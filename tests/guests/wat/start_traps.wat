@@ -1,0 +1,9 @@
+;; Crashes while it starts.
+(component
+  (core module $m (func $start unreachable) (start $start) (func (export "f")))
+  (core instance $i (instantiate $m))
+  (func $f (canon lift (core func $i "f")))
+  (instance $source
+    (export "describe" (func $f)) (export "check" (func $f)) (export "streams" (func $f))
+    (export "partitions" (func $f)) (export "read" (func $f)))
+  (export "ingest:connector/source@0.1.0" (instance $source)))

@@ -1,0 +1,56 @@
+#!/bin/sh
+# Installs the servers and recordings that the tests and the demo use, pinned, into folders beside
+# this file that git ignores. `install.sh demo` installs what the demo needs alone.
+# What is installed already is left as it is.
+set -eu
+cd "$(dirname "$0")"
+# Whoever runs this as root, in a container, knows that.
+export PIP_ROOT_USER_ACTION=ignore
+
+# $1: a stamp; the other arguments: the files that say what to install. True where nothing changed.
+current() {
+    stamp=$1
+    shift
+    [ -f "$stamp" ] && [ "$(cat "$@" | cksum)" = "$(cat "$stamp")" ]
+}
+
+recordings() {
+    current recordings/.stamp requirements-recordings.txt && return 0
+    rm -rf recordings
+    mkdir recordings
+    python3 -m pip download --quiet --disable-pip-version-check --no-deps --no-binary :all: --require-hashes \
+        -r requirements-recordings.txt -d recordings
+    tar -xzf recordings/pygithub-*.tar.gz -C recordings --strip-components=3 --wildcards '*/tests/ReplayData/*.txt'
+    rm recordings/pygithub-*.tar.gz
+    cksum <requirements-recordings.txt >recordings/.stamp
+}
+
+# DuckDB looks at what was written, as users do.
+duckdb() {
+    current duckdb/.stamp requirements-duckdb.txt && return 0
+    rm -rf duckdb
+    python3 -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
+        -r requirements-duckdb.txt --target duckdb
+    cksum <requirements-duckdb.txt >duckdb/.stamp
+}
+
+python() {
+    current .venv/.stamp requirements.txt && return 0
+    rm -rf .venv
+    python3 -m venv .venv
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
+        -r requirements.txt
+    cksum <requirements.txt >.venv/.stamp
+}
+
+node() {
+    current node_modules/.stamp package-lock.json && return 0
+    npm ci --silent --no-audit --no-fund
+    cksum <package-lock.json >node_modules/.stamp
+}
+
+recordings
+duckdb
+[ "${1:-}" = demo ] && exit 0
+python
+node

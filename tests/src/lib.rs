@@ -1,0 +1,20 @@
+//! Servers that the host and its connectors are tried against, and the host as a program.
+//!
+//! * [`connection`] — a connector, its configuration, its runs, and what they leave;
+//! * [`mock`] — an API in this process, with every pagination and every fault on demand;
+//! * [`recorded`] — real exchanges, recorded by others, served again from their files;
+//! * [`program`] — the `host` program, and the files that it leaves; [`rows`] — records out of columns;
+//! * [`servers`] — real servers (octokit's fixtures server, datasette, kinto) on free loopback ports.
+//!
+//! Everything listens on 127.0.0.1 and goes away when its value is dropped.
+
+#![deny(missing_docs)]
+
+pub mod connection;
+pub mod mock;
+pub mod program;
+pub mod recorded;
+pub mod rows;
+pub mod servers;
+pub mod transcript;
+pub mod variation;
