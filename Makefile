@@ -15,7 +15,7 @@ help:
 	@echo "make test   format, lints, and the tests of every part"
 	@echo "make build  the host and its connectors, in $(TARGET_DIR)/release"
 	@echo "make lint   format and lints only"
-	@echo "make bench  wall time, CPU time and memory of whole runs"
+	@echo "make bench  wall time, CPU time and memory of whole runs, beside the best that native code can do"
 
 build: host connectors
 
@@ -54,9 +54,11 @@ lint: $(BIN)/.wasm-target
 	$(CARGO) clippy --locked --release --workspace --exclude guests --all-targets -- -D warnings
 	$(CARGO) clippy --locked --release --target wasm32-wasip2 -p guests --examples -- -D warnings
 
+# Flags for the runner: `make bench BENCH="--runs 9 --long"`.
 bench: build
 	$(CARGO) build --locked --release -p tests --bin mock-api
-	python3 tests/bench/bench.py $(BIN)
+	$(CARGO) build --locked --release -p bench
+	python3 tests/bench/bench.py $(BIN) $(BENCH)
 
 fmt:
 	$(CARGO) fmt --all

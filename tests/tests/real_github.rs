@@ -256,7 +256,6 @@ fn a_killed_read_goes_on_and_the_next_one_asks_for_changes_only() -> anyhow::Res
     let wanted: Vec<u64> = recorded.keys().copied().collect();
     ensure!(wanted.len() == 333, "{} recorded issues", wanted.len());
     let replay = Replay::start(recordings, 0)?;
-    let port = replay.address().port();
     let connection = Connection::new("github", &json!({"repos": [FRAMEWORKS], "base_url": replay.url()}))?;
     // Each page is committed, and slowly enough to be killed in the middle.
     let arguments = ["--stream", "issues", "--part-rows", "20"];
@@ -285,7 +284,6 @@ fn a_killed_read_goes_on_and_the_next_one_asks_for_changes_only() -> anyhow::Res
     let watermark = read["watermark_after"].as_str().context("a watermark")?;
     let newest = recorded.values().filter_map(|issue| issue["updated_at"].as_str()).max();
     ensure!(newest == Some(watermark), "{watermark}, not {newest:?}");
-    drop(replay);
     let mut changed = recorded.values().next().context("an issue")?.clone();
     changed["updated_at"] = "2012-06-01T00:00:00Z".into();
     let page = Exchange {
@@ -297,7 +295,7 @@ fn a_killed_read_goes_on_and_the_next_one_asks_for_changes_only() -> anyhow::Res
         headers: vec![("date".into(), "Fri, 01 Jun 2012 12:00:00 GMT".into())],
         body: json!([changed]).to_string(),
     };
-    let replay = Replay::start([Recording { exchanges: vec![page] }], port)?;
+    replay.replace([Recording { exchanges: vec![page] }]);
     let run = connection.complete(&arguments)?;
     let since = watermark.replace(':', "%3A");
     ensure!(replay.targets() == [(format!("{first}&since={since}"), 200)], "{:#?}", replay.targets());

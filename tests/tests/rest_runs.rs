@@ -4,7 +4,7 @@ use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 use tests::{
     connection::{Connection, Run},
-    mock::{Api, Change, Encoding, Endpoint, Received, cursor, keyset, offset::Offset, time},
+    mock::{Action, Api, Change, Encoding, Endpoint, Received, Rule, Total, cursor, keyset, offset::Offset, time},
 };
 
 fn ids(api: &Api, path: &str) -> Vec<u64> {
@@ -100,14 +100,52 @@ fn a_list_with_the_newest_first_is_read_until_the_watermark() -> anyhow::Result<
     ensure!(connection.ids("events", "id")? == (1..=20).collect::<Vec<_>>());
 
     // Five more: the first page reaches back to the watermark, and no other is asked for.
-    let port = replay.address().port();
-    drop(replay);
     let first = page(16, 25, "<https://api.example/events?page=15>; rel=next");
-    let replay = tests::recorded::Replay::start([tests::recorded::Recording { exchanges: vec![first] }], port)?;
+    replay.replace([tests::recorded::Recording { exchanges: vec![first] }]);
     let run = connection.complete(&[])?;
     ensure!(replay.targets() == [("/events".to_owned(), 200)], "{:?}", replay.targets());
     ensure!(run.stream("events")["records"] == 6, "{run:#?}");
     ensure!(watermarks(&run, "events").1 == Some(time::rfc3339(time::START + 25).as_str()), "{run:#?}");
+    Ok(())
+}
+
+#[test]
+fn a_run_after_a_failed_one_goes_on_where_that_ended() -> anyhow::Result<()> {
+    let third = |action| Rule::always(action).containing("cursor=k+/60=60");
+    let api = Api::builder()
+        .endpoint(Endpoint::new("/items", cursor::Cursor::default()).records(100).page_size(30, 30))
+        .fault(third(Action::Html))
+        .start()?;
+    let stream = json!({"name": "items", "path": "items", "records": "/items", "primary_key": ["id"],
+                        "pagination": {"cursor": {"token": "/next", "param": "cursor"}}});
+    let connection = Connection::new("rest", &json!({"base_url": api.url(""), "streams": [stream]}))?;
+    let run = connection.run(&[])?;
+    ensure!(run.code == Some(1) && connection.ids("items", "id")? == (1..=60).collect::<Vec<_>>(), "{run:#?}");
+    api.script(Vec::new());
+    api.forget_requests();
+    let run = connection.complete(&[])?;
+    let items = run.stream("items");
+    ensure!(items["reads"][0]["resumed"] == true && items["records"] == 100, "{run:#?}");
+    ensure!(connection.ids("items", "id")? == ids(&api, "/items"));
+    ensure!(targets(&api) == ["/items?cursor=k%2B%2F60%3D60", "/items?cursor=k%2B%2F90%3D90"]);
+    Ok(())
+}
+
+#[test]
+fn a_run_after_one_that_did_not_add_up_replaces_what_that_left() -> anyhow::Result<()> {
+    let api = Api::builder()
+        .endpoint(Endpoint::new("/items", Offset::default()).records(100).total(Total::Body).page_size(30, 30))
+        .fault(Rule::always(Action::Short(0)).containing("offset=60"))
+        .start()?;
+    let stream = json!({"name": "items", "path": "items", "records": "/items", "primary_key": ["id"], "total": "/total",
+                        "pagination": {"offset": {"limit": 30}}});
+    let connection = Connection::new("rest", &json!({"base_url": api.url(""), "streams": [stream]}))?;
+    let run = connection.run(&[])?;
+    ensure!(run.code == Some(1) && connection.ids("items", "id")? == (1..=60).collect::<Vec<_>>(), "{run:#?}");
+    api.script(Vec::new());
+    let run = connection.complete(&[])?;
+    ensure!(run.stream("items")["records"] == 100, "{run:#?}");
+    ensure!(connection.ids("items", "id")? == ids(&api, "/items"));
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread::JoinHandle,
 };
 
@@ -50,7 +50,7 @@ pub struct Replay {
 #[derive(Debug)]
 struct Shared {
     base: String,
-    exchanges: Vec<Exchange>,
+    exchanges: Mutex<Vec<Exchange>>,
     targets: Mutex<Vec<(String, u16)>>,
 }
 
@@ -65,7 +65,7 @@ impl Replay {
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
             base: format!("http://{address}"),
-            exchanges: recordings.into_iter().flat_map(|recording| recording.exchanges).collect(),
+            exchanges: Mutex::new(exchanges(recordings)),
             targets: Mutex::default(),
         });
         let router = Router::new().fallback(answer).with_state(shared.clone());
@@ -96,10 +96,16 @@ impl Replay {
         self.address
     }
 
+    /// Serves other recordings from now on, and forgets what was asked.
+    pub fn replace(&self, recordings: impl IntoIterator<Item = Recording>) {
+        *lock(&self.shared.exchanges) = exchanges(recordings);
+        lock(&self.shared.targets).clear();
+    }
+
     /// Path and query of everything that was asked, and the status it got.
     #[must_use]
     pub fn targets(&self) -> Vec<(String, u16)> {
-        self.shared.targets.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.shared.targets).clone()
     }
 
     /// Waits until the server ends, which it does not by itself.
@@ -120,7 +126,7 @@ impl Drop for Replay {
 }
 
 impl Shared {
-    fn find(&self, method: &str, path: &str, query: &[(String, String)]) -> Option<&Exchange> {
+    fn find(&self, method: &str, path: &str, query: &[(String, String)]) -> Option<Exchange> {
         let position = |query: &[(String, String)]| {
             let mut fixed: Vec<_> = query.iter().filter(|(name, _)| !FREE.contains(&name.as_str())).cloned().collect();
             fixed.sort();
@@ -130,15 +136,15 @@ impl Shared {
         let same = |exchange: &&Exchange| {
             exchange.method == method && exchange.path == path && position(&exchange.query) == wanted
         };
-        self.exchanges.iter().find(same)
+        lock(&self.exchanges).iter().find(same).cloned()
     }
 
-    fn response(&self, found: Option<&Exchange>, path: &str) -> Response {
+    fn response(&self, found: Option<Exchange>, path: &str) -> Response {
         let Some(exchange) = found else {
             let body = serde_json::json!({ "message": format!("nobody recorded {path}") }).to_string();
             return built(404, body);
         };
-        let mut response = built(exchange.status, exchange.body.clone());
+        let mut response = built(exchange.status, exchange.body);
         for (name, value) in &exchange.headers {
             let value = match name.as_str() {
                 "link" | "location" => value.replace(&format!("https://{}", exchange.host), &self.base),
@@ -151,6 +157,14 @@ impl Shared {
         }
         response
     }
+}
+
+fn exchanges(recordings: impl IntoIterator<Item = Recording>) -> Vec<Exchange> {
+    recordings.into_iter().flat_map(|recording| recording.exchanges).collect()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn built(status: u16, body: String) -> Response {
@@ -166,7 +180,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
     let response = shared.response(shared.find(request.method().as_str(), uri.path(), &query), uri.path());
     let target = uri.path_and_query().map_or_else(|| uri.path().to_owned(), ToString::to_string);
-    shared.targets.lock().unwrap_or_else(PoisonError::into_inner).push((target, response.status().as_u16()));
+    lock(&shared.targets).push((target, response.status().as_u16()));
     response
 }
 
@@ -190,15 +204,15 @@ mod tests {
     #[test]
     fn position_must_agree_and_the_rest_is_free() {
         let exchanges = vec![exchange("/a?per_page=3", "1"), exchange("/a?page=2", "2"), exchange("/a", "again")];
-        let shared = Shared { base: "http://here".into(), exchanges, targets: Mutex::default() };
+        let shared = Shared { base: "http://here".into(), exchanges: Mutex::new(exchanges), targets: Mutex::default() };
         let body = |target: &str| {
             let asked = exchange(target, "");
-            shared.find("GET", &asked.path, &asked.query).map(|exchange| exchange.body.as_str())
+            shared.find("GET", &asked.path, &asked.query).map(|exchange| exchange.body)
         };
-        assert_eq!(body("/a?state=all&per_page=100"), Some("1"));
-        assert_eq!(body("/a?per_page=3&page=2"), Some("2"));
+        assert_eq!(body("/a?state=all&per_page=100").as_deref(), Some("1"));
+        assert_eq!(body("/a?per_page=3&page=2").as_deref(), Some("2"));
         assert_eq!(body("/a?page=3"), None);
-        let response = shared.response(shared.exchanges.first(), "/a");
+        let response = shared.response(shared.find("GET", "/a", &[]), "/a");
         let link = response.headers().get("link").and_then(|link| link.to_str().ok());
         assert_eq!(link, Some("<http://here/a?page=2>; rel=\"next\""));
     }
