@@ -86,7 +86,11 @@ impl Stream {
             line.push_str(&format!(", {}/s", units::count(rate)));
             let total: u64 = self.totals.values().sum();
             // Only where every open read gave a total is their sum the whole.
-            if self.waiting_until_ms.is_none() && rate > 0 && total > self.records && self.totals.len() == self.open_reads + self.ended_reads {
+            if self.waiting_until_ms.is_none()
+                && rate > 0
+                && total > self.records
+                && self.totals.len() == self.open_reads + self.ended_reads
+            {
                 line.push_str(&format!(", ready in {}", units::millis((total - self.records) * 1_000 / rate)));
             }
         }
