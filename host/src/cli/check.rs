@@ -24,11 +24,17 @@ pub(crate) struct CheckArgs {
 }
 
 impl CheckArgs {
+    /// Returns the connector as the user named it.
+    pub(crate) fn name(&self) -> &str {
+        &self.connector.connector
+    }
+
     /// Opens the connector as a run would, but keeps nothing of what it does.
     pub(crate) async fn open(&self) -> Result<host::run::Opened, CliError> {
         let observer = Arc::new(Progress::new(Style::Lines { verbose: false }));
         let described = self.connector.describe(&self.limits, observer.clone()).await?;
-        let config = described.configure(self.config.sources()?)?;
+        let name = &self.connector.connector;
+        let config = described.configure(self.config.sources()?).map_err(|error| CliError::from(error).about(name))?;
         Ok(described.open(config, &self.network.network()?, Archive::disabled(), "check", observer)?)
     }
 }
@@ -36,7 +42,8 @@ impl CheckArgs {
 /// Asks a connector whether its configuration works.
 pub(crate) async fn check(args: CheckArgs, out: &mut Out) -> Result<Exit, CliError> {
     let opened = args.open().await?;
-    opened.check().await?;
+    let checked = opened.check().await;
+    checked.map_err(|error| CliError::from(error).about(&args.connector.connector).failed())?;
     out.line(format!("{} accepts the configuration and reaches its API", opened.description().name))?;
     Ok(Exit::Complete)
 }

@@ -38,11 +38,13 @@ pub(crate) struct CliError {
     next: Option<String>,
     /// The reader of the output went away: nothing went wrong.
     quiet: bool,
+    /// What the command was to find out is false; it could start well enough.
+    failed: bool,
 }
 
 impl CliError {
     fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), next: None, quiet: false }
+        Self { kind, message: message.into(), next: None, quiet: false, failed: false }
     }
 
     pub(crate) fn usage(message: impl Into<String>) -> Self {
@@ -60,6 +62,17 @@ impl CliError {
     pub(crate) fn next(mut self, step: impl Into<String>) -> Self {
         self.next = Some(step.into());
         self
+    }
+
+    /// Puts the connector that the user named into the next step.
+    pub(crate) fn about(mut self, connector: &str) -> Self {
+        self.next = self.next.map(|next| next.replace("CONNECTOR", connector));
+        self
+    }
+
+    /// Makes it the answer of a command that was to find this out.
+    pub(crate) fn failed(self) -> Self {
+        Self { failed: true, ..self }
     }
 
     pub(crate) fn from_output(error: std::io::Error) -> Self {
@@ -83,7 +96,7 @@ impl CliError {
             return ExitCode::SUCCESS;
         }
         super::print::stderr(&self.text());
-        ExitCode::from(2)
+        ExitCode::from(if self.failed { 1 } else { 2 })
     }
 }
 

@@ -117,7 +117,8 @@ pub(crate) async fn run(args: RunArgs, out: &mut Out) -> Result<Exit, CliError> 
         archive: !args.no_archive,
         network: args.network.network()?,
     };
-    let report = host::run::run(described, options, observer, stop).await?;
+    let report = host::run::run(described, options, observer, stop).await;
+    let report = report.map_err(|error| CliError::from(error).about(&args.connector.connector))?;
     ticker.abort();
     progress.finish();
     if args.json {

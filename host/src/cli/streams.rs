@@ -19,7 +19,8 @@ pub(crate) struct StreamsArgs {
 
 /// Lists the streams of a connector.
 pub(crate) async fn streams(args: StreamsArgs, out: &mut Out) -> Result<Exit, CliError> {
-    let streams = args.check.open().await?.streams().await?;
+    let streams = args.check.open().await?.streams().await;
+    let streams = streams.map_err(|error| CliError::from(error).about(args.check.name()))?;
     let modes = |modes: &[SyncMode]| {
         let names = modes.iter().map(|mode| match mode {
             SyncMode::Full => "full",
