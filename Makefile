@@ -8,7 +8,11 @@ BIN := $(CARGO_TARGET_DIR)/release
 WASM := $(CARGO_TARGET_DIR)/wasm32-wasip2/release
 CONNECTORS := github rest
 
-.PHONY: help build host connectors guests servers demo test bench lint fmt unit clean
+# What is tested natively. Always the same selection and all its targets: cargo unites features over a selection, and
+# another one would compile wasmtime a second time.
+TESTED := --workspace --exclude guests
+
+.PHONY: help build host programs connectors guests servers demo test bench lint fmt unit clean
 
 help:
 	@echo "make demo   read recorded GitHub responses into Parquet, and look at it with DuckDB"
@@ -39,19 +43,21 @@ servers:
 demo: build
 	tests/demo.sh
 
-test: lint build guests servers unit
+test: lint programs connectors guests servers unit
+
+programs:
+	$(CARGO) build --locked --release $(TESTED) --all-targets
 
 # Small connectors that do what none should, each a test of its own.
 guests: $(BIN)/.wasm-target
 	$(CARGO) build --locked --release --target wasm32-wasip2 -p guests --examples
 
 unit:
-	$(CARGO) test --locked --release --workspace --exclude github --exclude rest --exclude guests
-	$(CARGO) test --locked --release -p github -p rest --lib
+	$(CARGO) test --locked --release $(TESTED)
 
 lint: $(BIN)/.wasm-target
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --locked --release --workspace --exclude guests --all-targets -- -D warnings
+	$(CARGO) clippy --locked --release $(TESTED) --all-targets -- -D warnings
 	$(CARGO) clippy --locked --release --target wasm32-wasip2 -p guests --examples -- -D warnings
 
 # Flags for the runner: `make bench BENCH="--runs 9 --long"`.

@@ -128,7 +128,7 @@ fn names(folder: &Path) -> anyhow::Result<Vec<String>> {
 static PATTERNS: LazyLock<Result<Vec<(Regex, &str)>, regex::Error>> = LazyLock::new(|| {
     let patterns = [
         // How far a stream is, told every few seconds: on a slow machine there are more of these lines.
-        (r"(?m)^[^\s:]+: [0-9,]+ records, [0-9,]+ pages.*\n", ""),
+        (r"(?m)^[^ :\n]+: [0-9,]+ records, [0-9,]+ pages[^\n]*\n", ""),
         (r"127\.0\.0\.1:[0-9]+", "127.0.0.1:PORT"),
         (r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", "RUN"),
         (r"port [0-9]+", "port PORT"),

@@ -125,7 +125,7 @@ fn special_tail(bytes: &[u8], mut at: usize) -> usize {
 
 /// Sets one bit for each byte that is a quote, a backslash or a control character.
 #[inline(always)]
-fn specials(block: [u8; 16]) -> u32 {
+pub(crate) fn specials(block: [u8; 16]) -> u32 {
     let bytes = u8x16::new(block);
     let quote = bytes.simd_eq(u8x16::splat(b'"'));
     let slash = bytes.simd_eq(u8x16::splat(b'\\'));

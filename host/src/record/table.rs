@@ -462,9 +462,35 @@ impl Reader {
     }
 }
 
-/// Reads a string into a row of texts.
+/// Reads a string into a row of texts. Each block is copied before it is searched for the end, and what is too much is cut
+/// off: texts are short, and a call to copy memory costs more than the block.
 #[inline(always)]
 fn string(texts: &mut Texts, bytes: &[u8], at: usize) -> Result<usize, Stop> {
+    let start = at + 1;
+    let before = texts.values.len();
+    let mut end = start;
+    while let Some(block) = bytes.get(end..).and_then(|rest| rest.first_chunk::<16>()) {
+        texts.values.extend_from_slice(block);
+        let hits = scan::specials(*block);
+        if hits == 0 {
+            end += 16;
+            continue;
+        }
+        end += hits.trailing_zeros() as usize;
+        if byte(bytes, end) != b'"' {
+            break;
+        }
+        texts.values.truncate(before + end - start);
+        close(texts, at)?;
+        return Ok(end + 1);
+    }
+    texts.values.truncate(before);
+    string_slow(texts, bytes, at)
+}
+
+/// Reads a string that has escapes, or ends near the end of the bytes.
+#[inline(never)]
+fn string_slow(texts: &mut Texts, bytes: &[u8], at: usize) -> Result<usize, Stop> {
     let (end, escaped) = scan::string(bytes, at + 1)?;
     let inside = bytes.get(at + 1..end).unwrap_or_default();
     if escaped {

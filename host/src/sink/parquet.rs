@@ -1,6 +1,5 @@
 //! Parquet files.
 
-use std::collections::HashSet;
 use std::fs::File;
 use std::path::PathBuf;
 
@@ -257,7 +256,7 @@ fn leaves(array: &ArrayRef, shapes: &mut Vec<Shape>) {
 fn shape(texts: &StringArray) -> Shape {
     // Rows from all over: records often come sorted, and a stretch of them repeats more than the whole.
     let step = (texts.len() / SAMPLE_ROWS).max(1);
-    let mut seen = HashSet::new();
+    let mut seen = Vec::with_capacity(SAMPLE_ROWS);
     let (mut rows, mut bytes, mut shared, mut before) = (0, 0, 0, "");
     for row in (0..texts.len()).step_by(step).filter(|row| texts.is_valid(*row)) {
         let text = texts.value(row);
@@ -265,8 +264,10 @@ fn shape(texts: &StringArray) -> Shape {
         bytes += text.len();
         shared += before.bytes().zip(text.bytes()).take_while(|(one, two)| one == two).count();
         before = text;
-        seen.insert(xxh3_64(text.as_bytes()));
+        seen.push(xxh3_64(text.as_bytes()));
     }
+    seen.sort_unstable();
+    seen.dedup();
     if rows >= REPEATS * seen.len().max(1) {
         Shape::Repeating
     } else if shared * 3 >= bytes && shared >= PREFIX_BYTES * rows && rows > 0 {

@@ -36,9 +36,11 @@ pub struct Pages {
     next: usize,
 }
 
-impl Pages {
-    /// The next page, with [`PADDING`] zeros behind it; none after the last one.
-    pub fn next(&mut self) -> Option<Vec<u8>> {
+/// Each page has [`PADDING`] zeros behind it. For a thread without a runtime: it waits.
+impl Iterator for Pages {
+    type Item = Vec<u8>;
+
+    fn next(&mut self) -> Option<Vec<u8>> {
         let count = self.receivers.len();
         let page = self.receivers.get_mut(self.next)?.blocking_recv();
         self.next = (self.next + 1) % count;

@@ -21,7 +21,7 @@ const ROW_GROUP_ROWS: usize = 65_536;
 
 /// Reads all pages into one Parquet file; returns the number of records.
 pub fn read<R: Record>(url: Url, way: Way, path: &Path) -> anyhow::Result<u64> {
-    let (mut pages, fetching) = fetch::start(url, way)?;
+    let (pages, fetching) = fetch::start(url, way)?;
     let mut writer = Writer::new(path, R::fields())?;
     // One row group waits at most.
     let (batches, queue) = sync_channel::<RecordBatch>(0);
@@ -43,7 +43,7 @@ pub fn read<R: Record>(url: Url, way: Way, path: &Path) -> anyhow::Result<u64> {
         let _ = batches.send(batch);
         Ok::<_, anyhow::Error>(())
     };
-    while let Some(page) = pages.next() {
+    for page in pages {
         records::page(&mut records, &page)?;
         if records.rows() >= ROW_GROUP_ROWS || records.bytes() >= ROW_GROUP_BYTES {
             hand_over(&mut records)?;
