@@ -53,7 +53,7 @@ guests: $(BIN)/.wasm-target
 	$(CARGO) build --locked --release --target wasm32-wasip2 -p guests --examples
 
 unit:
-	$(CARGO) test --locked --release $(TESTED)
+	$(CARGO) test --locked --release --no-fail-fast $(TESTED)
 
 lint: $(BIN)/.wasm-target
 	$(CARGO) fmt --all --check
