@@ -156,8 +156,8 @@ fn a_check_asks_for_the_organisation_alone() -> anyhow::Result<()> {
     let again = tests::program::call(&all)?;
     let text = "error[connector]: a request failed: organisation octokit-fixture-org is not there (404): deleted, or private \
                 and the token may not see it; take it out of the configuration, or use a token that may read it\n\
-                next: mend what it names; `host inspect CONNECTOR` shows how it is configured\n";
-    ensure!(again.code == Some(2) && again.stderr == text, "{again:#?}");
+                next: mend what it names; `host inspect github` shows how it is configured\n";
+    ensure!(again.code == Some(1) && again.stderr == text, "{again:#?}");
     Ok(())
 }
 

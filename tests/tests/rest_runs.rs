@@ -264,7 +264,7 @@ fn an_unknown_key_is_refused_with_the_one_that_was_meant() -> anyhow::Result<()>
         let run = Connection::new("rest", &config)?.run(&[])?;
         let text = format!(
             "error[config]: the configuration does not fit the connector:\n  {}\n\
-             next: see what can be set with `host inspect CONNECTOR`\n",
+             next: see what can be set with `host inspect rest`\n",
             reasons.join("\n  ")
         );
         ensure!(run.code == Some(2) && run.log == text, "{:?}\n{}", run.code, run.log);

@@ -143,6 +143,7 @@ mod tests {
         let request = request(config, Some(json!({"id": 7})), Some("w"));
         assert_eq!(request.full_url(), "https://a/p/7/s?q=7");
         assert_eq!(request.headers[0], ("X-P".into(), "p7".into()));
-        assert_eq!(request.body.unwrap(), br#"{"from":"w","p":7}"#);
+        let body: Value = serde_json::from_slice(&request.body.unwrap()).unwrap();
+        assert_eq!(body, json!({"from": "w", "p": 7}));
     }
 }
