@@ -70,16 +70,7 @@ const INTERRUPTED: &str = "interrupted; run the same command again to go on from
 
 /// Reads a stream and reports on it, whatever happens.
 pub(crate) async fn run(setup: StreamSetup) -> StreamReport {
-    let mut report = StreamReport {
-        name: setup.info.name.clone(),
-        mode: "full".to_owned(),
-        finding: Finding::complete(),
-        pages: 0,
-        records: 0,
-        traffic: super::tally::Traffic::default(),
-        parts: Vec::new(),
-        reads: Vec::new(),
-    };
+    let mut report = blank(&setup.info.name, Finding::complete());
     if let Err(error) = read_stream(&setup, &mut report).await {
         let mut text = with_sources(&error);
         if matches!(error, StreamError::Writer(_) | StreamError::Commit(_) | StreamError::State(_)) {
@@ -102,10 +93,14 @@ pub(crate) async fn run(setup: StreamSetup) -> StreamReport {
 
 /// Reports on a stream whose task died.
 pub(crate) fn crashed(name: &str, reason: &str) -> StreamReport {
+    blank(name, Finding::incomplete(format!("the host crashed while reading it: {reason}")))
+}
+
+fn blank(name: &str, finding: Finding) -> StreamReport {
     StreamReport {
         name: name.to_owned(),
         mode: "full".to_owned(),
-        finding: Finding::incomplete(format!("the host crashed while reading it: {reason}")),
+        finding,
         pages: 0,
         records: 0,
         traffic: super::tally::Traffic::default(),
@@ -114,7 +109,8 @@ pub(crate) fn crashed(name: &str, reason: &str) -> StreamReport {
     }
 }
 
-fn lock(state: &Arc<Mutex<dyn StateStore>>) -> MutexGuard<'_, dyn StateStore + 'static> {
+/// Takes the state store, also where another holder crashed: what it holds is whole after each call.
+pub(crate) fn lock(state: &Arc<Mutex<dyn StateStore>>) -> MutexGuard<'_, dyn StateStore + 'static> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

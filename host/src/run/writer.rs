@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::commit::{CommitError, Folder};
 use super::keys::Keys;
+use super::stream::lock;
 use super::tally::Tally;
 use super::verdict::{Finding, PageLog, Verdict};
 use crate::capability::output::Emitted;
@@ -471,8 +472,4 @@ fn page_error(error: &RecordError, emitted: &Emitted) -> String {
         _ => "",
     };
     format!("{from} cannot be taken as records: {}{flag}", crate::engine::with_sources(error))
-}
-
-fn lock<'a>(state: &'a Arc<Mutex<dyn StateStore + 'static>>) -> std::sync::MutexGuard<'a, dyn StateStore + 'static> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
