@@ -4,13 +4,13 @@ use super::scan::{self, Cause, Stop, byte, space};
 
 /// Containers shorter than this are walked when somebody asks for them; longer ones are remembered, so that no look-up
 /// walks more than about this many bytes at each level. 4 KiB is walked in about two microseconds.
-const BIG_BYTES: usize = 4 * 1024;
+pub(super) const BIG_BYTES: usize = 4 * 1024;
 
 /// What the scan remembers: every array and object of at least 4 KiB.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
     /// In the order of their starts.
-    big: Vec<Big>,
+    pub(super) big: Vec<Big>,
 }
 
 /// An array or object that is too long to be walked again.
@@ -19,8 +19,8 @@ pub(crate) struct Big {
     pub(crate) start: usize,
     /// Position after the closing bracket.
     pub(crate) end: usize,
-    /// Elements or members.
-    pub(crate) count: u64,
+    /// Elements or members; none where the quick look has not counted them.
+    pub(crate) count: Option<u64>,
     /// Ordinal and position of some elements, at least 4 KiB apart.
     pub(crate) marks: Vec<(u64, usize)>,
 }
@@ -133,7 +133,7 @@ impl Index {
     #[inline(always)]
     fn close(&mut self, open: Open, end: usize) {
         if end - open.start >= BIG_BYTES {
-            self.big.push(Big { start: open.start, end, count: open.count, marks: open.marks });
+            self.big.push(Big { start: open.start, end, count: Some(open.count), marks: open.marks });
         }
     }
 }
@@ -242,7 +242,7 @@ mod tests {
         let text = format!("{{\"items\":[{}],\"next\":1}}", vec!["\"0123456789\""; 1000].join(","));
         let index = build(text.as_bytes(), 64).ok();
         let big = index.as_ref().and_then(|index| index.at(9));
-        assert_eq!(big.map(|big| (big.count, big.end)), Some((1000, text.len() - 10)));
+        assert_eq!(big.map(|big| (big.count, big.end)), Some((Some(1000), text.len() - 10)));
         assert!(big.is_some_and(|big| big.marks.len() == 3));
     }
 }

@@ -1,7 +1,8 @@
 //! JSON bodies that are looked into without being taken apart.
 //!
-//! A [`Document`] validates its body once, in a scan that builds no tree, and answers RFC 6901 pointers with spans of the
-//! body.
+//! A [`Document`] goes over its body once, by brackets and strings alone, and answers RFC 6901 pointers with spans of the
+//! body. The grammar of a value is checked when it is handed out, that of records as they are decoded, and that of what
+//! surrounds them when they are selected; where the quick look finds nothing or cannot tell, the whole body is validated.
 //!
 //! ```ignore
 //! let document = Document::new(Bytes::from_static(br#"{"items":[{"id":1}],"next":"abc"}"#), 128);
@@ -12,6 +13,7 @@
 mod index;
 mod pointer;
 pub(crate) mod scan;
+mod skim;
 pub(crate) mod text;
 
 use std::ops::Range;
@@ -20,6 +22,7 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 
 use self::index::Index;
+use self::pointer::Unsure;
 use self::scan::{Cause, Stop};
 
 pub(crate) use self::pointer::escape;
@@ -43,13 +46,15 @@ pub enum JsonError {
 pub struct Document {
     body: Bytes,
     max_depth: usize,
-    index: OnceLock<Result<Index, JsonError>>,
+    /// None where the body is not sound in brackets, strings and UTF-8.
+    quick: OnceLock<Option<Index>>,
+    exact: OnceLock<Result<Index, JsonError>>,
 }
 
 impl Document {
     /// Takes a body; looks at nothing yet. `max_depth` counts nested arrays and objects and is at most [`MAX_DEPTH`].
     pub fn new(body: Bytes, max_depth: usize) -> Self {
-        Self { body, max_depth: max_depth.min(MAX_DEPTH), index: OnceLock::new() }
+        Self { body, max_depth: max_depth.min(MAX_DEPTH), quick: OnceLock::new(), exact: OnceLock::new() }
     }
 
     /// Returns the body as it came.
@@ -57,38 +62,71 @@ impl Document {
         &self.body
     }
 
-    /// Returns whether the body has been found to be JSON by an earlier look-up.
-    pub fn is_validated(&self) -> bool {
-        matches!(self.index.get(), Some(Ok(_)))
+    /// Returns whether the body has been found to be UTF-8 by an earlier look-up.
+    pub fn is_utf8(&self) -> bool {
+        matches!(self.quick.get(), Some(Some(_))) || matches!(self.exact.get(), Some(Ok(_)))
     }
 
-    /// Returns the span of the value at an RFC 6901 pointer; none where the pointer leads nowhere. The first look-up
-    /// validates the whole body.
+    /// Returns the span of the value at an RFC 6901 pointer; none where the pointer leads nowhere. What stands inside the
+    /// value need not be JSON.
     pub fn get(&self, pointer: &str) -> Result<Option<Range<usize>>, JsonError> {
         let tokens = pointer::tokens(pointer).map_err(JsonError::Pointer)?;
-        Ok(pointer::find(&self.body, self.index()?, &tokens))
+        self.look(|index| pointer::find(&self.body, index, &tokens))
     }
 
     /// Returns the JSON text of the value at a pointer.
     pub fn text(&self, pointer: &str) -> Result<Option<&str>, JsonError> {
-        let span = self.get(pointer)?;
-        Ok(span.and_then(|span| self.body.get(span)).and_then(|text| std::str::from_utf8(text).ok()))
+        let Some(bytes) = self.get(pointer)?.and_then(|span| self.body.get(span)) else { return Ok(None) };
+        if !self.is_validated() && index::build(bytes, self.max_depth).is_err() {
+            // Says where in the whole body.
+            self.validate()?;
+        }
+        Ok(std::str::from_utf8(bytes).ok())
     }
 
     /// Returns the number of elements of the array, or members of the object, at a pointer; none where there is neither.
     pub fn len(&self, pointer: &str) -> Result<Option<u64>, JsonError> {
-        let span = self.get(pointer)?;
-        let index = self.index()?;
-        Ok(span.and_then(|span| pointer::count(&self.body, index, span.start)))
+        let Some(span) = self.get(pointer)? else { return Ok(None) };
+        self.look(|index| pointer::count(&self.body, index, span.start))
     }
 
-    /// Checks the whole body, if no look-up has done so yet.
+    /// Returns the span of the value at a pointer, as [`Document::get`] does, where everything around it is JSON.
+    pub fn select(&self, pointer: &str) -> Result<Option<Range<usize>>, JsonError> {
+        let Some(span) = self.get(pointer)? else { return Ok(None) };
+        if !self.is_validated() {
+            let (before, after) = (self.body.get(..span.start), self.body.get(span.end..));
+            let around = [before.unwrap_or_default(), b"0", after.unwrap_or_default()].concat();
+            if index::build(&around, self.max_depth).is_err() {
+                self.validate()?;
+            }
+        }
+        Ok(Some(span))
+    }
+
+    /// Checks the whole body, if that has not been done yet.
     pub fn validate(&self) -> Result<(), JsonError> {
-        self.index().map(|_| ())
+        self.exact().map(|_| ())
     }
 
-    fn index(&self) -> Result<&Index, JsonError> {
-        let built = self.index.get_or_init(|| {
+    fn is_validated(&self) -> bool {
+        matches!(self.exact.get(), Some(Ok(_)))
+    }
+
+    /// Looks something up: quickly, or else exactly. That there is nothing may be the end of a listing, so it is only said
+    /// of a body that is JSON as a whole.
+    fn look<T>(&self, find: impl Fn(&Index) -> Result<Option<T>, Unsure>) -> Result<Option<T>, JsonError> {
+        if self.exact.get().is_none()
+            && let Some(quick) = self.quick.get_or_init(|| skim::skim(&self.body, self.max_depth))
+            && let Ok(Some(found)) = find(quick)
+        {
+            return Ok(Some(found));
+        }
+        // Of a body that is JSON, the exact index knows everything.
+        Ok(find(self.exact()?).unwrap_or_default())
+    }
+
+    fn exact(&self) -> Result<&Index, JsonError> {
+        let built = self.exact.get_or_init(|| {
             index::build(&self.body, self.max_depth).map_err(|stop| JsonError::Syntax(describe(&self.body, stop)))
         });
         built.as_ref().map_err(Clone::clone)

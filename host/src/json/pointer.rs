@@ -1,4 +1,5 @@
-//! RFC 6901 look-ups in a body that has been validated.
+//! RFC 6901 look-ups in a body that is indexed. Where its grammar has not been checked, a look-up still ends, and what it
+//! finds is checked before it is handed out.
 
 use std::ops::Range;
 
@@ -40,50 +41,55 @@ pub(crate) fn escape(token: &str) -> String {
     token.replace('~', "~0").replace('/', "~1")
 }
 
+/// What the index at hand cannot tell: a long container that it has not counted, or text between values that is no JSON.
+/// The validating scan has to look.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Unsure;
+
 /// Finds the span of the value that the tokens lead to.
-pub(crate) fn find(bytes: &[u8], index: &Index, tokens: &[String]) -> Option<Range<usize>> {
+pub(crate) fn find(bytes: &[u8], index: &Index, tokens: &[String]) -> Result<Option<Range<usize>>, Unsure> {
     let mut at = space(bytes, super::content_start(bytes));
     for token in tokens {
-        at = match byte(bytes, at) {
+        let found = match byte(bytes, at) {
             b'{' => member(bytes, index, at, token)?,
             b'[' => element(bytes, index, at, token)?,
-            _ => return None,
+            _ => None,
         };
+        let Some(found) = found else { return Ok(None) };
+        at = found;
     }
-    Some(at..value_end(bytes, index, at))
+    Ok(Some(at..value_end(bytes, index, at)))
 }
 
 /// Counts the elements or members of the container at a position.
-pub(crate) fn count(bytes: &[u8], index: &Index, start: usize) -> Option<u64> {
+pub(crate) fn count(bytes: &[u8], index: &Index, start: usize) -> Result<Option<u64>, Unsure> {
     let object = match byte(bytes, start) {
         b'{' => true,
         b'[' => false,
-        _ => return None,
+        _ => return Ok(None),
     };
     if let Some(big) = index.at(start) {
-        return Some(big.count);
+        return big.count.map(Some).ok_or(Unsure);
     }
     let mut count = 0;
-    let mut at = space(bytes, start + 1);
-    while !matches!(byte(bytes, at), b'}' | b']' | 0) {
+    let mut at = first(bytes, start);
+    while let Some(item) = at {
         count += 1;
-        if object {
-            at = value_start(bytes, at)?.1;
-        }
-        at = next(bytes, value_end(bytes, index, at));
+        let value = if object { value_start(bytes, item)?.1 } else { item };
+        at = next(bytes, value_end(bytes, index, value))?;
     }
-    Some(count)
+    Ok(Some(count))
 }
 
 /// Position of the value of the member with a name; of the last one where the name comes more than once, as most
 /// parsers see it.
-fn member(bytes: &[u8], index: &Index, start: usize, name: &str) -> Option<usize> {
+fn member(bytes: &[u8], index: &Index, start: usize, name: &str) -> Result<Option<usize>, Unsure> {
     let mut found = None;
     let mut decoded = Vec::new();
-    let mut at = space(bytes, start + 1);
-    while byte(bytes, at) == b'"' {
-        let (key, value) = value_start(bytes, at)?;
-        let raw = bytes.get(key)?;
+    let mut at = first(bytes, start);
+    while let Some(item) = at {
+        let (key, value) = value_start(bytes, item)?;
+        let raw = bytes.get(key).unwrap_or_default();
         let same = if memchr::memchr(b'\\', raw).is_some() {
             decoded.clear();
             text::unescape(raw, &mut decoded).is_ok() && decoded == name.as_bytes()
@@ -93,48 +99,67 @@ fn member(bytes: &[u8], index: &Index, start: usize, name: &str) -> Option<usize
         if same {
             found = Some(value);
         }
-        at = next(bytes, value_end(bytes, index, value));
+        at = next(bytes, value_end(bytes, index, value))?;
     }
-    found
+    Ok(found)
 }
 
 /// Position of the array element with an index.
-fn element(bytes: &[u8], index: &Index, start: usize, token: &str) -> Option<usize> {
+fn element(bytes: &[u8], index: &Index, start: usize, token: &str) -> Result<Option<usize>, Unsure> {
     if token.len() > 1 && token.starts_with('0') || !token.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
+        return Ok(None);
     }
-    let wanted: u64 = token.parse().ok()?;
-    let (mut ordinal, mut at) = (0, space(bytes, start + 1));
+    let Ok(wanted) = token.parse::<u64>() else { return Ok(None) };
+    let (mut ordinal, mut at) = (0, first(bytes, start));
     if let Some(big) = index.at(start) {
-        if wanted >= big.count {
-            return None;
+        if wanted >= big.count.ok_or(Unsure)? {
+            return Ok(None);
         }
         let near = big.marks.partition_point(|mark| mark.0 <= wanted);
         if let Some(mark) = near.checked_sub(1).and_then(|near| big.marks.get(near)) {
-            (ordinal, at) = *mark;
+            (ordinal, at) = (mark.0, Some(mark.1));
         }
     }
-    while byte(bytes, at) != b']' && at < bytes.len() {
+    while let Some(item) = at {
         if ordinal == wanted {
-            return Some(at);
+            return Ok(Some(item));
         }
         ordinal += 1;
-        at = next(bytes, value_end(bytes, index, at));
+        at = next(bytes, value_end(bytes, index, item))?;
     }
-    None
+    Ok(None)
 }
 
 /// The inside of the name at a position, and where its value starts.
-fn value_start(bytes: &[u8], at: usize) -> Option<(Range<usize>, usize)> {
-    let (end, _) = scan::string(bytes, at + 1).ok()?;
+fn value_start(bytes: &[u8], at: usize) -> Result<(Range<usize>, usize), Unsure> {
+    if byte(bytes, at) != b'"' {
+        return Err(Unsure);
+    }
+    let (end, _) = scan::string(bytes, at + 1).map_err(|_| Unsure)?;
     let colon = space(bytes, end + 1);
-    Some((at + 1..end, space(bytes, colon + 1)))
+    if byte(bytes, colon) != b':' {
+        return Err(Unsure);
+    }
+    Ok((at + 1..end, space(bytes, colon + 1)))
 }
 
-/// Steps over the comma after a value, to the next element or the closing bracket.
-fn next(bytes: &[u8], at: usize) -> usize {
+/// The first element or member of a container; none where it is empty.
+fn first(bytes: &[u8], start: usize) -> Option<usize> {
+    let at = space(bytes, start + 1);
+    if matches!(byte(bytes, at), b'}' | b']') { None } else { Some(at) }
+}
+
+/// The element or member after a value; none where its container ends.
+fn next(bytes: &[u8], at: usize) -> Result<Option<usize>, Unsure> {
     let at = space(bytes, at);
-    if byte(bytes, at) == b',' { space(bytes, at + 1) } else { at }
+    match byte(bytes, at) {
+        b',' => match space(bytes, at + 1) {
+            after if after < bytes.len() && !matches!(byte(bytes, after), b',' | b'}' | b']') => Ok(Some(after)),
+            _ => Err(Unsure),
+        },
+        b'}' | b']' => Ok(None),
+        _ => Err(Unsure),
+    }
 }
 
 /// Position after the value that starts at a position.

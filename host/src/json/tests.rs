@@ -100,3 +100,28 @@ fn the_verdict_on_mutated_texts_is_that_of_serde_json() {
     }
     assert!(accepted > 1000 && refused > 1000, "{accepted} {refused}");
 }
+
+#[test]
+fn what_is_handed_out_is_checked_and_nothing_is_told_of_a_body_that_is_not_sound() {
+    let long = "x".repeat(5000);
+    let bad = document(&format!(r#"{{"items":[{{"id":01}},{{"text":"{long}"}}],"next":"abc"}}"#));
+    let reason = |found: Result<Option<&str>, JsonError>| found.err().map(|error| error.to_string());
+    // Brackets and strings are sound, so this much can be told.
+    assert_eq!(bad.len("/items"), Ok(Some(2)));
+    assert_eq!(bad.len("/items/0"), Ok(Some(1)));
+    let number = "line 1, column 18: malformed number";
+    assert_eq!(reason(bad.text("/items/0")).as_deref(), Some(number));
+    assert_eq!(reason(bad.text("/other")).as_deref(), Some(number));
+}
+
+#[test]
+fn what_surrounds_selected_records_is_checked() {
+    let long = "x".repeat(5000);
+    for (before, after) in [("{", ",}"), ("{", "]"), ("{\"a\":tru,", "}"), ("{", ",\"b\":[1,]}")] {
+        let text = format!("{before}\"items\":[{{\"text\":\"{long}\"}}]{after}");
+        assert!(matches!(document(&text).select("/items"), Err(JsonError::Syntax(_))), "{before} {after}");
+    }
+    // Records are checked by whoever decodes them.
+    let text = format!("{{\"items\":[{{\"text\":\"{long}\",}}]}}");
+    assert_eq!(document(&text).select("/items"), Ok(Some(9..text.len() - 1)));
+}

@@ -28,11 +28,11 @@ impl Page {
     /// validated as it is decoded.
     pub fn select(document: &Document, pointer: &str, extra: Vec<(String, String)>) -> Result<Option<Self>, JsonError> {
         let body = document.body().clone();
-        if pointer.is_empty() && !document.is_validated() {
+        if pointer.is_empty() && !document.is_utf8() {
             let range = json::content_start(&body)..body.len();
             return Ok(Some(Self { body, range, validated: false, lines: false, extra }));
         }
-        Ok(document.get(pointer)?.map(|range| Self { body, range, validated: true, lines: false, extra }))
+        Ok(document.select(pointer)?.map(|range| Self { body, range, validated: true, lines: false, extra }))
     }
 
     /// Takes records that a connector made: a JSON array of objects, or objects one after the other.
