@@ -155,6 +155,8 @@ pub(crate) struct Group {
 pub(crate) struct Member {
     /// The name as the records write it, with its quotes.
     pub(crate) quoted: Box<[u8]>,
+    /// What most records write between the value before it and its own: comma, name and colon.
+    pub(crate) lead: Box<[u8]>,
     /// The member that was last seen to follow this one.
     pub(crate) next: usize,
     /// Which part of the primary key this is, plus one; zero for none.
@@ -183,7 +185,13 @@ impl Group {
                     let mut quoted = Vec::new();
                     text::quote(field.name.as_bytes(), &mut quoted);
                     let column = Column::nulls(&field.kind, rows);
-                    self.members.push(Member { quoted: quoted.into(), next: place + 1, key: 0, column });
+                    self.members.push(Member {
+                        lead: lead(&quoted),
+                        quoted: quoted.into(),
+                        next: place + 1,
+                        key: 0,
+                        column,
+                    });
                     self.places.insert(field.name.as_bytes().into(), place);
                 }
             }
@@ -209,6 +217,18 @@ impl Group {
     pub(crate) fn bytes(&self) -> usize {
         self.members.iter().map(|member| member.column.bytes()).sum()
     }
+}
+
+impl Member {
+    /// Notes how the records write the name.
+    pub(crate) fn written(&mut self, quoted: &[u8]) {
+        self.quoted = quoted.into();
+        self.lead = lead(quoted);
+    }
+}
+
+fn lead(quoted: &[u8]) -> Box<[u8]> {
+    [b",", quoted, b":"].concat().into()
 }
 
 impl Column {

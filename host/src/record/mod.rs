@@ -26,7 +26,7 @@ pub(crate) use self::infer::absorb;
 pub use self::page::Page;
 pub(crate) use self::records::{Bounds, clash};
 pub use self::table::{Refused, Table};
-pub(crate) use self::table::{content_hash, key_part};
+pub(crate) use self::table::{content_hash, key_hash};
 pub(crate) use self::walk::Walker;
 
 /// What is known of a page whose records were taken over.

@@ -8,7 +8,7 @@
 //! Records of one API look alike: after each field the decoder compares the next bytes with the name that followed it the
 //! last time, and looks a name up only where they differ.
 
-use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128};
 
 use super::column::{Column, Data, Group, Texts};
 use super::number::{self, Number, is_exact};
@@ -217,17 +217,52 @@ pub(crate) fn content_hash(page: &Page) -> u128 {
     })
 }
 
+/// Hashes a key so that no two different ones, `1` and `"1"` among them, are likely to share a hash; none where a part is
+/// null or absent.
+pub(crate) fn key_hash<'a>(
+    mut parts: impl ExactSizeIterator<Item = Option<&'a [u8]>>,
+    scratch: &mut Vec<u8>,
+) -> Option<u64> {
+    if parts.len() == 1 {
+        return one_part(parts.next()??, scratch);
+    }
+    scratch.clear();
+    for part in parts {
+        key_part(part?, scratch)?;
+    }
+    Some(xxh3_64(scratch))
+}
+
+/// Hashes a key of one part, as nearly all are: a text or a number needs no copy.
+fn one_part(json: &[u8], scratch: &mut Vec<u8>) -> Option<u64> {
+    let inside = match json {
+        [b'"', inside @ .., b'"'] => inside,
+        [b'-' | b'0'..=b'9' | b't' | b'f', ..] => return Some(xxh3_64_with_seed(json, u64::from(b'v'))),
+        _ => {
+            scratch.clear();
+            key_part(json, scratch)?;
+            return Some(xxh3_64(scratch));
+        }
+    };
+    let text = if memchr::memchr(b'\\', inside).is_some() {
+        scratch.clear();
+        text::unescape(inside, scratch).ok()?;
+        scratch.as_slice()
+    } else {
+        inside
+    };
+    Some(xxh3_64_with_seed(text, u64::from(b's')))
+}
+
 /// Appends one part of a key so that no two different values, or lists of values, give the same bytes.
-pub(crate) fn key_part(json: &[u8], out: &mut Vec<u8>) -> bool {
+fn key_part(json: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let at = out.len();
     out.extend_from_slice(&[0; 8]);
     match json.first() {
-        None | Some(b'n') => return false,
+        None | Some(b'n') => return None,
         Some(b'"') => {
             out.push(b's');
-            if text::unescape(json.get(1..json.len() - 1).unwrap_or_default(), out).is_err() {
-                return false;
-            }
+            text::unescape(json.get(1..json.len() - 1).unwrap_or_default(), out).ok()?;
         }
         Some(_) => {
             out.push(b'v');
@@ -235,24 +270,18 @@ pub(crate) fn key_part(json: &[u8], out: &mut Vec<u8>) -> bool {
         }
     }
     let length = (out.len() - at) as u64;
-    if let Some(slot) = out.get_mut(at..at + 8) {
-        slot.copy_from_slice(&length.to_le_bytes());
-    }
-    true
+    out.get_mut(at..at + 8)?.copy_from_slice(&length.to_le_bytes());
+    Some(())
 }
 
 impl Reader {
     /// Hashes the primary key of the record that was read last; none where a part is null or absent.
     fn key(&mut self, bytes: &[u8], extras: &[Extra<'_>]) -> Option<u64> {
-        self.scratch.clear();
-        for (part, span) in self.keys.iter().enumerate() {
+        let parts = self.keys.iter().enumerate().map(|(part, span)| {
             let added = || extras.iter().find(|extra| extra.key == part + 1).map(|extra| extra.json);
-            let json = if span.1 > 0 { bytes.get(span.0..span.1) } else { added() };
-            if !key_part(json?, &mut self.scratch) {
-                return None;
-            }
-        }
-        Some(xxh3_64(&self.scratch))
+            if span.1 > 0 { bytes.get(span.0..span.1) } else { added() }
+        });
+        key_hash(parts, &mut self.scratch)
     }
 
     /// Counts what a row takes as columns.
@@ -274,27 +303,9 @@ impl Reader {
         if byte(bytes, at) == b'}' {
             return Ok(at + 1);
         }
-        let mut before = usize::MAX;
-        let mut guess = group.first;
+        let (mut place, after) = self.member(group, usize::MAX, group.first, bytes, at)?;
+        at = after;
         loop {
-            let place = match group.members.get(guess) {
-                Some(member) if scan::starts_with(bytes, at, &member.quoted) => {
-                    at += member.quoted.len();
-                    guess
-                }
-                _ => {
-                    let (place, end) = self.name(group, before, bytes, at)?;
-                    at = end;
-                    place
-                }
-            };
-            if byte(bytes, at) != b':' {
-                at = space(bytes, at);
-                if byte(bytes, at) != b':' {
-                    return Err(scan::unexpected(bytes, at));
-                }
-            }
-            at = space(bytes, at + 1);
             let Some(member) = group.members.get_mut(place) else {
                 return Err(Stop::new(at, Cause::Drift));
             };
@@ -313,15 +324,42 @@ impl Reader {
             {
                 *key = (value, at);
             }
-            before = place;
-            guess = member.next;
+            let guess = member.next;
+            if let Some(next) = group.members.get(guess)
+                && scan::starts_with(bytes, at, &next.lead)
+            {
+                at = space(bytes, at + next.lead.len());
+                place = guess;
+                continue;
+            }
             at = space(bytes, at);
             match byte(bytes, at) {
                 b',' => at = space(bytes, at + 1),
                 b'}' => return Ok(at + 1),
                 _ => return Err(scan::unexpected(bytes, at)),
             }
+            (place, at) = self.member(group, place, guess, bytes, at)?;
         }
+    }
+
+    /// Reads a name and its colon; returns the member's place and the position of its value.
+    fn member(
+        &mut self,
+        group: &mut Group,
+        before: usize,
+        guess: usize,
+        bytes: &[u8],
+        at: usize,
+    ) -> Result<(usize, usize), Stop> {
+        let (place, at) = match group.members.get(guess) {
+            Some(member) if scan::starts_with(bytes, at, &member.quoted) => (guess, at + member.quoted.len()),
+            _ => self.name(group, before, bytes, at)?,
+        };
+        let at = space(bytes, at);
+        if byte(bytes, at) != b':' {
+            return Err(scan::unexpected(bytes, at));
+        }
+        Ok((place, space(bytes, at + 1)))
     }
 
     /// Reads a name that was not the one expected; returns the member's place and the position after the name.
@@ -348,7 +386,7 @@ impl Reader {
         }
         if escaped && let Some(member) = group.members.get_mut(place) {
             // Written as this API writes it, the name is found without decoding the next time.
-            member.quoted = bytes.get(at..=end).unwrap_or_default().into();
+            member.written(bytes.get(at..=end).unwrap_or_default());
         }
         Ok((place, end + 1))
     }

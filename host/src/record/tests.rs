@@ -280,6 +280,22 @@ fn constant_fields_are_added_and_must_not_clash() {
 }
 
 #[test]
+fn a_key_of_one_part_is_the_same_however_it_is_written() {
+    let keys = |text: &str| append(&mut table(&["a"]), &page(text)).map(|appended| appended.key_hashes);
+    let Ok(hashes) = keys(
+        r#"[{"a":1},{"a":"1"},{"a":"\u0031"},{"b":0, "a" : 1 },{"a":true},{"a":"true"},{"a":{"x": 1}},{"a":{"x":1}},{"a":-1}]"#,
+    ) else {
+        unreachable!("the page is fine")
+    };
+    let places = [0, 1, 1, 0, 2, 3, 4, 4, 5];
+    for (one, place) in hashes.iter().zip(places) {
+        for (two, other) in hashes.iter().zip(places) {
+            assert_eq!(one == two, place == other);
+        }
+    }
+}
+
+#[test]
 fn keys_tell_values_and_their_borders_apart() {
     let keys = |text: &str| {
         append(&mut table(&["a", "b"]), &page(text)).map(|appended| (appended.key_hashes, appended.missing_keys))

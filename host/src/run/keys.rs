@@ -11,34 +11,48 @@ use std::path::{Path, PathBuf};
 /// Hashes that one pass holds in memory: 32 MiB.
 const PASS_KEYS: u64 = 4 << 20;
 
+/// Bytes that are gathered before they are written: a write for each page costs more than the keys.
+const BUFFER_BYTES: usize = 256 << 10;
+
 /// The keys of one read.
 #[derive(Debug)]
 pub(crate) struct Keys {
     path: PathBuf,
     file: Option<File>,
+    /// All keys, those in the buffer included.
     count: u64,
+    buffer: Vec<u8>,
 }
 
 impl Keys {
     /// Opens the file of a read of which `count` keys are known to be durable; what stands behind them is cut off.
     pub(crate) fn open(folder: &Path, read: i64, count: u64) -> Self {
-        Self { path: folder.join(format!("{read}.keys")), file: None, count }
+        Self { path: folder.join(format!("{read}.keys")), file: None, count, buffer: Vec::new() }
     }
 
-    /// Appends keys.
+    /// Appends keys. They are in the file after [`Keys::flush`].
     pub(crate) fn append(&mut self, hashes: &[u64]) -> io::Result<()> {
         if hashes.is_empty() {
             return Ok(());
         }
-        let count = self.count;
-        let file = self.file()?;
-        let mut bytes = Vec::with_capacity(hashes.len() * 8);
+        // Opened before the first keys are counted: it is cut to those that came before.
+        self.file()?;
         for hash in hashes {
-            bytes.extend_from_slice(&hash.to_le_bytes());
+            self.buffer.extend_from_slice(&hash.to_le_bytes());
         }
-        debug_assert_eq!(file.stream_position()?, count * 8);
-        file.write_all(&bytes)?;
         self.count += hashes.len() as u64;
+        if self.buffer.len() >= BUFFER_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    /// Writes what is gathered; a commit that counts these keys comes after it.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let bytes = std::mem::take(&mut self.buffer);
+        self.file()?.write_all(&bytes)?;
+        self.buffer = bytes;
+        self.buffer.clear();
         Ok(())
     }
 
@@ -63,6 +77,7 @@ impl Keys {
         if self.count < 2 {
             return Ok(0);
         }
+        self.flush()?;
         let passes = self.count.div_ceil(PASS_KEYS);
         let mut duplicates = 0;
         for pass in 0..passes {
@@ -110,6 +125,7 @@ mod tests {
         let mut keys = Keys::open(folder.path(), 7, 0);
         keys.append(&[1, 2, 3]).unwrap();
         keys.append(&[99]).unwrap();
+        keys.flush().unwrap();
         drop(keys);
         // The run died before the fourth key was committed.
         let mut keys = Keys::open(folder.path(), 7, 3);

@@ -4,8 +4,6 @@ use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
 
-use xxhash_rust::xxh3::xxh3_64;
-
 use super::{Limits, NextPath, Sealed, Sink, SinkError, create, failed, remove, sync};
 use crate::json::scan::{self, space};
 use crate::json::text;
@@ -99,7 +97,6 @@ impl Sink for JsonLines {
                 buffer.push(b'}');
             }
             buffer.push(b'\n');
-            scratch.clear();
             let found = |part: &String| {
                 let own = names
                     .iter()
@@ -110,9 +107,10 @@ impl Sink for JsonLines {
                 })
             };
             if !primary_key.is_empty() {
-                let whole =
-                    primary_key.iter().all(|part| found(part).is_some_and(|json| record::key_part(json, &mut scratch)));
-                if whole { appended.key_hashes.push(xxh3_64(&scratch)) } else { appended.missing_keys += 1 }
+                match record::key_hash(primary_key.iter().map(found), &mut scratch) {
+                    Some(hash) => appended.key_hashes.push(hash),
+                    None => appended.missing_keys += 1,
+                }
             }
             Ok(())
         });
