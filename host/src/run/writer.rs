@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use xxhash_rust::xxh3::xxh3_128;
 
 use super::commit::{CommitError, Folder};
 use super::keys::Keys;
@@ -313,7 +314,7 @@ impl Writer {
             status: emitted.origin.as_ref().map(|origin| origin.status),
             bytes: emitted.origin.as_ref().map_or(appended.bytes, |origin| origin.bytes),
             records: appended.records,
-            checkpoint: emitted.checkpoint.clone(),
+            checkpoint: emitted.checkpoint.as_ref().map(|text| format!("{:032x}", xxh3_128(text.as_bytes()))),
             total: emitted.total,
             hash: format!("{:032x}", appended.content_hash),
         };
@@ -398,6 +399,11 @@ impl Writer {
     }
 
     fn commit(&mut self) -> Result<(), WriterError> {
+        for progress in self.reads.values_mut() {
+            if let Some(keys) = &mut progress.keys {
+                keys.flush()?;
+            }
+        }
         let setup = &mut self.setup;
         let mut sealed = setup.sink.seal()?;
         if sealed.is_empty() && setup.is_blank && self.ended == setup.reads {

@@ -79,8 +79,8 @@ pub struct BodyRef {
     pub encoding: String,
     /// How the bytes in the segment were made from those received.
     pub stored: Stored,
-    /// SHA-256 of the bytes as received, in hex.
-    pub sha256: String,
+    /// BLAKE3 of the bytes as received, in hex.
+    pub blake3: String,
 }
 
 /// How a body is stored.

@@ -7,9 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 
-use super::writer::hex;
 use super::{BodyRef, Error, RecordedRequest, Stored, manifest_path, segment_path};
 use crate::http::encoding::Codings;
 
@@ -165,8 +163,8 @@ impl Bodies {
                 received
             }
         };
-        if hex(&Sha256::digest(&received)) != body.sha256 {
-            return Err(damaged("has another SHA-256"));
+        if blake3::hash(&received).to_hex().as_str() != body.blake3 {
+            return Err(damaged("has another BLAKE3"));
         }
         Ok(Bytes::from(received))
     }

@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 use super::{BodyRef, Error, Exchange, Job, RecordedRequest, Stored, manifest_path, recovery, segment_path};
 
@@ -96,7 +95,7 @@ impl Writer {
         let segment = Segment::open(folder, found.last_segment.max(1))?;
         let mut known = Known::default();
         for body in found.bodies {
-            if let Some(hash) = from_hex(&body.sha256) {
+            if let Some(hash) = from_hex(&body.blake3) {
                 let BodyRef { segment, offset, length, stored, .. } = body;
                 known.insert(hash, Place { segment, offset, length, stored });
             }
@@ -180,7 +179,7 @@ impl Writer {
     }
 
     fn store(&mut self, body: &Bytes, encoding: &str) -> Result<BodyRef, Error> {
-        let hash: Hash = Sha256::digest(body).into();
+        let hash: Hash = blake3::hash(body).into();
         let place = match self.known.places.get(&hash) {
             Some(place) => *place,
             None => {
@@ -196,7 +195,7 @@ impl Writer {
             size: body.len() as u64,
             encoding: encoding.to_owned(),
             stored: place.stored,
-            sha256: hex(&hash),
+            blake3: hex(&hash),
         })
     }
 
