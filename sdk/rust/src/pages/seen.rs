@@ -56,14 +56,11 @@ impl Seen {
 
 impl From<Seen> for String {
     fn from(seen: Seen) -> Self {
-        let mut out = String::with_capacity(8 * (seen.recent.len() + 3));
+        let mut out = Vec::with_capacity(8 * (seen.recent.len() + 3));
         for value in [seen.anchor, seen.since_anchor, seen.anchor_life].iter().chain(&seen.recent) {
-            for digit in (0..8).rev() {
-                let index = usize::try_from((value >> (6 * digit)) & 63).unwrap_or(0);
-                out.push(char::from(DIGITS[index]));
-            }
+            out.extend_from_slice(&[42, 36, 30, 24, 18, 12, 6, 0].map(|shift| DIGITS[(value >> shift & 63) as usize]));
         }
-        out
+        String::from_utf8(out).unwrap_or_default()
     }
 }
 
