@@ -65,7 +65,7 @@ def table(result, command, base):
                 pairs = [spread(ratios(case, program, base, key), 2) for key in ("wall_s", "cpu_s")]
             fewer = f" ({len(rows)} runs)" if len(rows) < most else ""
             cells = [case["name"] + mark, program + fewer, spread(column(rows, "wall_s"), 3), spread(column(rows, "cpu_s"), 3)]
-            cells += [spread(column(rows, "peak_mib"), 0), f"{median(speed):.0f}", *pairs]
+            cells += [spread(column(rows, "peak_mib"), 0), f"{median(speed):.{0 if median(speed) >= 10 else 1}f}", *pairs]
             lines.append("| " + " | ".join(cells) + " |")
         for program, why in case.get("failed", {}).items():
             lines.append(f"| {case['name'] + mark} | {program} | fails: {why} | | | | | |")
