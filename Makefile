@@ -12,14 +12,15 @@ CONNECTORS := github rest
 # another one would compile wasmtime a second time.
 TESTED := --workspace --exclude guests
 
-.PHONY: help build host programs connectors guests servers demo test bench lint fmt unit clean
+.PHONY: help build host programs connectors guests servers demo test bench bench-peers benched lint fmt unit clean
 
 help:
-	@echo "make demo   read recorded GitHub responses into Parquet, and look at it with DuckDB"
-	@echo "make test   format, lints, and the tests of every part"
-	@echo "make build  the host and its connectors, in $(TARGET_DIR)/release"
-	@echo "make lint   format and lints only"
-	@echo "make bench  wall time, CPU time and memory of whole runs, beside the best that native code can do"
+	@echo "make demo         read recorded GitHub responses into Parquet, and look at it with DuckDB"
+	@echo "make test         format, lints, and the tests of every part"
+	@echo "make build        the host and its connectors, in $(TARGET_DIR)/release"
+	@echo "make lint         format and lints only"
+	@echo "make bench        wall time, CPU time and memory of whole runs, beside the best that native code can do"
+	@echo "make bench-peers  the same beside dlt, Airbyte, Singer and others, which it installs"
 
 build: host connectors
 
@@ -60,11 +61,17 @@ lint: $(BIN)/.wasm-target
 	$(CARGO) clippy --locked --release $(TESTED) --all-targets -- -D warnings
 	$(CARGO) clippy --locked --release --target wasm32-wasip2 -p guests --examples -- -D warnings
 
-# Flags for the runner: `make bench BENCH="--runs 9 --long"`.
-bench: build
+# Flags for the runner: `make bench BENCH="--runs 9 --long"`, `make bench-peers BENCH="--runs 3"`.
+bench: benched
+	python3 tests/bench/bench.py $(BIN) $(BENCH)
+
+bench-peers: benched
+	tests/bench/peers/install.sh
+	python3 tests/bench/peers.py $(BIN) $(BENCH)
+
+benched: build
 	$(CARGO) build --locked --release -p tests --bin mock-api
 	$(CARGO) build --locked --release -p bench
-	python3 tests/bench/bench.py $(BIN) $(BENCH)
 
 fmt:
 	$(CARGO) fmt --all

@@ -5,49 +5,50 @@ and the raw numbers to a folder named after the day and the machine.
 """
 
 import argparse
+import contextlib
 import datetime
 import json
 import os
 import platform
 import shutil
-import statistics
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from typing import NamedTuple
 
 import report
 
 CURSOR = {"cursor": {"token": "/next", "param": "cursor"}}
 OFFSET = {"offset": {"limit": 100, "trust_total": True}}
 
-# name, flags of the mock API, pagination for the host, flags of the ceiling
+
+class Case(NamedTuple):
+    name: str
+    records: int
+    server_flags: list  # of the mock API, besides the number of records
+    pagination: dict  # of the host
+    ceiling_flags: list
+
+
 CASES = [
-    (
-        "100,000 records of 2 KB, sequential",
-        ["--records", "100000", "--large", "--paging", "cursor"],
-        CURSOR,
-        ["--large"],
+    Case("100,000 records of 2 KB, sequential", 100_000, ["--large", "--paging", "cursor"], CURSOR, ["--large"]),
+    Case(
+        "1,000,000 records of 150 B, sequential", 1_000_000, ["--page-size", "1000", "--paging", "cursor"], CURSOR, []
     ),
-    (
-        "1,000,000 records of 150 B, sequential",
-        ["--records", "1000000", "--page-size", "1000", "--paging", "cursor"],
-        CURSOR,
-        [],
-    ),
-    (
+    Case(
         "100 pages of 2 KB records, 50 ms each, 8 in flight",
-        ["--records", "10000", "--large", "--paging", "offset", "--total", "body", "--latency-ms", "50"],
+        10_000,
+        ["--large", "--paging", "offset", "--total", "body", "--latency-ms", "50"],
         OFFSET,
         ["--large", "--in-flight", "8"],
     ),
-    ("100 records of 2 KB, start to end", ["--records", "100", "--large", "--paging", "cursor"], CURSOR, ["--large"]),
+    Case("100 records of 2 KB, start to end", 100, ["--large", "--paging", "cursor"], CURSOR, ["--large"]),
 ]
-LONG = (
-    "10,000,000 records of 150 B, sequential",
-    ["--records", "10000000", "--page-size", "1000", "--paging", "cursor"],
-    CURSOR,
-    [],
+LONG = Case(
+    "10,000,000 records of 150 B, sequential", 10_000_000, ["--page-size", "1000", "--paging", "cursor"], CURSOR, []
 )
 PREBUILT_MIB = "600"
 
@@ -55,9 +56,10 @@ PREBUILT_MIB = "600"
 class Server:
     """The mock API; its pages stay built, so that from the second reading on it only hands them out."""
 
-    def __init__(self, built, flags):
-        command = [f"{built}/mock-api", "--prebuilt-mib", PREBUILT_MIB, *flags]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    def __init__(self, built, case):
+        self.command = [f"{built}/mock-api", "--prebuilt-mib", PREBUILT_MIB, "--records", str(case.records)]
+        self.command += case.server_flags
+        self.process = subprocess.Popen(self.command, stdout=subprocess.PIPE, text=True)
         self.url = self.process.stdout.readline().strip()
 
     def cpu(self):
@@ -77,72 +79,119 @@ def busy():
     return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
 
 
-def measure(command, server):
+class Failed(Exception):
+    """A program that did not end as it should."""
+
+
+def measure(pipeline, server, environment=None, output=subprocess.DEVNULL, log=None, timeout_s=900):
+    """Runs the commands as a shell's pipeline and adds up what they and their children took.
+
+    The kernel keeps the greatest memory of one process among a command and its children: that of a pipeline is the sum
+    over its commands, as if all met their peaks at once.
+    """
     before = busy(), server.cpu()
     start = time.monotonic()
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(child.pid, 0)
+    children = []
+    for number, command in enumerate(pipeline, 1):
+        child = subprocess.Popen(
+            command,
+            stdin=children[-1].stdout if children else subprocess.DEVNULL,
+            stdout=subprocess.PIPE if number < len(pipeline) else output,
+            stderr=log,
+            env=environment,
+            start_new_session=True,
+        )
+        if children:
+            # Else a command would not learn that the one after it has ended.
+            children[-1].stdout.close()
+        children.append(child)
+    alarm = threading.Timer(timeout_s, kill, [children])
+    alarm.start()
+    ends = [os.wait4(child.pid, 0) for child in children]
     wall = time.monotonic() - start
-    if status != 0:
-        sys.exit(f"{' '.join(command)}: status {status}")
-    cpu = usage.ru_utime + usage.ru_stime
+    alarm.cancel()
+    for command, child, (_, status, _) in zip(pipeline, children, ends):
+        child.returncode = os.waitstatus_to_exitcode(status)
+        if status != 0:
+            raise Failed(f"{' '.join(command)}: exit code {child.returncode} after {wall:.0f} s")
+    user = sum(usage.ru_utime for _, _, usage in ends)
+    system = sum(usage.ru_stime for _, _, usage in ends)
     served = server.cpu() - before[1]
     return {
         "wall_s": wall,
-        "cpu_s": cpu,
-        "user_s": usage.ru_utime,
-        "system_s": usage.ru_stime,
-        "peak_mib": usage.ru_maxrss / 1024,
+        "cpu_s": user + system,
+        "user_s": user,
+        "system_s": system,
+        "peak_mib": sum(usage.ru_maxrss for _, _, usage in ends) / 1024,
         "server_cpu_s": served,
         # Clock ticks are 10 ms, so this can fall a little below zero.
-        "others_cpu_s": max(0.0, busy() - before[0] - cpu - served),
+        "others_cpu_s": max(0.0, busy() - before[0] - user - system - served),
     }
 
 
-def case(built, case, runs):
-    name, server_flags, pagination, ceiling_flags = case
-    server = Server(built, server_flags)
+def kill(children):
+    for child in children:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+
+
+def ours(built, case, server, folder):
+    """The commands of the ceiling and of the host, whose configuration is written to `folder`."""
+    stream = {"name": "items", "path": "/items", "records": "/items", "primary_key": ["id"]}
+    stream["pagination"] = case.pagination
+    if "offset" in case.pagination:
+        stream["total"] = "/total"
+    with open(f"{folder}/config.json", "w") as file:
+        json.dump({"base_url": server.url.removesuffix("/items"), "streams": [stream]}, file)
+    host = [f"{built}/host", "run", "rest", "--config", f"{folder}/config.json", "--out", f"{folder}/out"]
+    host += ["--cache-dir", f"{folder}/cache", "-q"]
+    return {
+        "ceiling": [f"{built}/ceiling", server.url, f"{folder}/out.parquet", *case.ceiling_flags],
+        "host, no archive": [*host, "--no-archive"],
+        "host": host,
+    }
+
+
+def told(folder):
+    """What the host's report of its only run in `folder` says."""
+    (run,) = os.listdir(f"{folder}/out/_runs")
+    with open(f"{folder}/out/_runs/{run}/report.json") as file:
+        report = json.load(file)
+    return {
+        "first_request_ms": report["first_request_ms"],
+        "json_bytes": sum(stream["traffic"]["received_bytes"] for stream in report["streams"]),
+    }
+
+
+def run_case(built, case, runs):
+    server = Server(built, case)
     folder = tempfile.mkdtemp()
     try:
-        stream = {"name": "items", "path": "/items", "records": "/items", "primary_key": ["id"], "pagination": pagination}
-        if "offset" in pagination:
-            stream["total"] = "/total"
-        with open(f"{folder}/config.json", "w") as file:
-            json.dump({"base_url": server.url.removesuffix("/items"), "streams": [stream]}, file)
-        out = f"{folder}/out"
-        host = [f"{built}/host", "run", "rest", "--config", f"{folder}/config.json", "--out", out]
-        host += ["--cache-dir", f"{folder}/cache", "-q"]
-        programs = {
-            "ceiling": [f"{built}/ceiling", server.url, f"{folder}/out.parquet", *ceiling_flags],
-            "host, no archive": [*host, "--no-archive"],
-            "host": host,
-        }
+        programs = ours(built, case, server, folder)
         rows = {program: [] for program in programs}
         for run in range(runs + 1):
             for program, command in programs.items():
-                shutil.rmtree(out, ignore_errors=True)
-                row = measure(command, server)
+                shutil.rmtree(f"{folder}/out", ignore_errors=True)
+                row = measure([command], server)
                 if program != "ceiling":
-                    (run_folder,) = os.listdir(f"{out}/_runs")
-                    with open(f"{out}/_runs/{run_folder}/report.json") as file:
-                        told = json.load(file)
-                    row["first_request_ms"] = told["first_request_ms"]
-                    row["json_bytes"] = sum(stream["traffic"]["received_bytes"] for stream in told["streams"])
+                    row |= told(folder)
                 # The first round warms the server's pages and the cache of compiled code.
                 if run > 0:
                     rows[program].append(row)
         for row in rows["ceiling"]:
             row["json_bytes"] = rows["host"][0]["json_bytes"]
         commands = {program: short(command, built, folder) for program, command in programs.items()}
-        serve = short(["mock-api", "--prebuilt-mib", PREBUILT_MIB, *server_flags], built, folder)
-        return {"name": name, "server": serve, "commands": commands, "runs": rows}
+        return {"name": case.name, "server": short(server.command, built), "commands": commands, "runs": rows}
     finally:
         server.stop()
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def short(command, built, folder):
-    return " ".join(command).replace(f"{built}/", "").replace(f"{folder}/", "")
+def short(command, *folders):
+    text = " ".join(command)
+    for folder in folders:
+        text = text.replace(f"{folder}/", "")
+    return text
 
 
 def help_ms(built, runs=21):
@@ -176,6 +225,12 @@ def machine():
     }
 
 
+def results(result, ending=""):
+    """Where the results go if nothing else is said."""
+    beside = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    return os.path.join(beside, "bench-runs", f"{result['date']}-{result['machine']}{ending}")
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("built", help="folder of the programs")
@@ -190,13 +245,14 @@ def main():
     cases = [(one, arguments.runs) for one in CASES] + ([(LONG, 1)] if arguments.long else [])
     for number, (one, runs) in enumerate(cases):
         if arguments.case is None or number in arguments.case:
-            print(f"{one[0]} …", file=sys.stderr, flush=True)
-            result["cases"].append(case(built, one, runs))
+            print(f"{one.name} …", file=sys.stderr, flush=True)
+            result["cases"].append(run_case(built, one, runs))
     result["help_ms"] = help_ms(built)
-    default = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "bench-runs")
-    out = arguments.out or os.path.join(default, f"{result['date']}-{result['machine']}")
-    report.write(result, os.path.normpath(out))
+    report.write(result, arguments.out or results(result))
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except Failed as error:
+        sys.exit(str(error))

@@ -6,17 +6,18 @@ from statistics import median
 from xml.sax.saxutils import escape
 
 COLOURS = {"ceiling": "#9aa0a6", "host, no archive": "#1a73e8", "host": "#174ea6"}
+PEER = "#e8a33d"
 # What others on the machine took, as a share of all cores' time, from which on a figure is called noisy.
 NOISE = 0.05
 PLOTS = [("cpu", "cpu_s", "CPU seconds"), ("wall", "wall_s", "wall seconds"), ("memory", "peak_mib", "peak memory, MiB")]
 
 
-def write(result, folder):
+def write(result, folder, command="make bench", base="ceiling"):
     os.makedirs(folder, exist_ok=True)
     for name, key, title in PLOTS:
         with open(f"{folder}/{name}.svg", "w") as file:
             file.write(plot(result, key, title))
-    text = table(result)
+    text = table(result, command, base)
     with open(f"{folder}/README.md", "w") as file:
         file.write(text)
     with open(f"{folder}/runs.json", "w") as file:
@@ -34,9 +35,9 @@ def column(rows, key):
     return [row[key] for row in rows]
 
 
-def ratios(case, program, key):
-    """Pair by pair: the nth run of a program by the nth run of the ceiling."""
-    return [one[key] / other[key] for one, other in zip(case["runs"][program], case["runs"]["ceiling"])]
+def ratios(case, program, base, key):
+    """Pair by pair: the nth run of a program by the nth run of the one that it is compared with."""
+    return [one[key] / other[key] for one, other in zip(case["runs"][program], case["runs"][base])]
 
 
 def noise(case):
@@ -45,9 +46,9 @@ def noise(case):
     return median(row["others_cpu_s"] / (row["wall_s"] * cores) for rows in case["runs"].values() for row in rows)
 
 
-def table(result):
+def table(result, command, base):
     lines = [f"# {result['date']}, {result['machine']}", ""]
-    lines += ["Medians (least–greatest). Ratios are to the ceiling, pair by pair.", ""]
+    lines += [f"Medians (least–greatest). Ratios are to the {base}, pair by pair.", ""]
     lines += ["| case | program | wall s | CPU s | peak MiB | MB of JSON per CPU s | wall ratio | CPU ratio |"]
     lines += ["| --- | --- | --- | --- | --- | --- | --- | --- |"]
     noisy = []
@@ -56,29 +57,38 @@ def table(result):
         if noise(case) > NOISE:
             mark = " *"
             noisy.append(f"{case['name']}: {noise(case):.0%}")
+        most = max(len(rows) for rows in case["runs"].values())
         for program, rows in case["runs"].items():
             speed = [row["json_bytes"] / 1e6 / row["cpu_s"] for row in rows]
             pairs = ["", ""]
-            if program != "ceiling":
-                pairs = [spread(ratios(case, program, key), 2) for key in ("wall_s", "cpu_s")]
-            cells = [case["name"] + mark, program, spread(column(rows, "wall_s"), 3), spread(column(rows, "cpu_s"), 3)]
-            cells += [spread(column(rows, "peak_mib"), 0), f"{median(speed):.0f}", *pairs]
+            if program != base:
+                pairs = [spread(ratios(case, program, base, key), 2) for key in ("wall_s", "cpu_s")]
+            fewer = f" ({len(rows)} runs)" if len(rows) < most else ""
+            cells = [case["name"] + mark, program + fewer, spread(column(rows, "wall_s"), 3), spread(column(rows, "cpu_s"), 3)]
+            cells += [spread(column(rows, "peak_mib"), 0), f"{median(speed):.{0 if median(speed) >= 10 else 1}f}", *pairs]
             lines.append("| " + " | ".join(cells) + " |")
+        for program, why in case.get("failed", {}).items():
+            lines.append(f"| {case['name'] + mark} | {program} | fails: {why} | | | | | |")
     if noisy:
         lines += ["", f"\\* Noisy: others had this share of the machine meanwhile: {'; '.join(noisy)}."]
-    lines += ["", "| what | ms |", "| --- | --- |"]
-    for case in result["cases"]:
-        for program, rows in case["runs"].items():
-            if program != "ceiling" and case["name"].endswith("start to end"):
-                lines.append(f"| time to first request, {program} | {spread(column(rows, 'first_request_ms'), 0)} |")
-    lines.append(f"| `host --help` | {spread(result['help_ms'], 1)} |")
+    if "help_ms" in result:
+        lines += ["", "| what | ms |", "| --- | --- |"]
+        for case in result["cases"]:
+            for program, rows in case["runs"].items():
+                if program != "ceiling" and case["name"].endswith("start to end"):
+                    lines.append(f"| time to first request, {program} | {spread(column(rows, 'first_request_ms'), 0)} |")
+        lines.append(f"| `host --help` | {spread(result['help_ms'], 1)} |")
     for name, _, title in PLOTS:
         lines += ["", f"![{title}]({name}.svg)"]
     lines += ["", "## How", ""]
     lines += [f"- {result['processor']}, kernel {result['kernel']}; load at the start {result['load']:.2f}"]
-    lines += [f"- {result['host']}, commit {result['commit']}; {result['rustc']}", "- `make bench`, which runs in turns:"]
+    lines += [f"- {result['host']}, commit {result['commit']}; {result['rustc']}"]
+    if "versions" in result:
+        lines += ["- " + ", ".join(f"{name} {version}" for name, version in result["versions"].items())]
+        lines += ["- how the others are set up: [peers](../../bench/peers/README.md)"]
+    lines += [f"- `{command}`, which runs in turns:"]
     for case in result["cases"]:
-        runs = len(case["runs"]["ceiling"])
+        runs = max(len(rows) for rows in case["runs"].values())
         server = median(row["server_cpu_s"] for rows in case["runs"].values() for row in rows)
         lines += ["", f"{case['name']}; {runs} runs each; the server took {server:.2f} CPU s a run:", ""]
         lines += [f"    {case['server']}", *(f"    {command}" for command in case["commands"].values())]
@@ -100,7 +110,7 @@ def plot(result, key, title):
             middle = y + bar / 2
             parts.append(f'<text x="{left - 8}" y="{middle + 4}" text-anchor="end">{escape(program)}</text>')
             parts.append(
-                f'<rect x="{left}" y="{y}" width="{end - left:.1f}" height="{bar - 3}" fill="{COLOURS[program]}"/>'
+                f'<rect x="{left}" y="{y}" width="{end - left:.1f}" height="{bar - 3}" fill="{COLOURS.get(program, PEER)}"/>'
             )
             parts.append(f'<path d="M{low:.1f} {middle - 1.5}H{high:.1f}" stroke="#202124" stroke-width="1.5"/>')
             parts.append(f'<text x="{high + 6:.1f}" y="{middle + 4}">{median(values):.3g}</text>')
