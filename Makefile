@@ -12,7 +12,7 @@ CONNECTORS := github rest
 # another one would compile wasmtime a second time.
 TESTED := --workspace --exclude guests
 
-.PHONY: help build host programs connectors guests servers demo test bench bench-peers benched lint fmt unit clean
+.PHONY: help build host programs connectors guests servers demo test bench bench-peers bench-check benched lint fmt unit clean
 
 help:
 	@echo "make demo         read recorded GitHub responses into Parquet, and look at it with DuckDB"
@@ -21,6 +21,7 @@ help:
 	@echo "make lint         format and lints only"
 	@echo "make bench        wall time, CPU time and memory of whole runs, beside the best that native code can do"
 	@echo "make bench-peers  the same beside dlt, Airbyte, Singer and others, which it installs"
+	@echo "make bench-check  instructions of the hot parts, compared with those on record"
 
 build: host connectors
 
@@ -44,7 +45,7 @@ servers:
 demo: build
 	tests/demo.sh
 
-test: lint programs connectors guests servers unit
+test: lint programs connectors guests servers unit bench-check
 
 programs:
 	$(CARGO) build --locked --release $(TESTED) --all-targets
@@ -64,6 +65,10 @@ lint: $(BIN)/.wasm-target
 # Flags for the runner: `make bench BENCH="--runs 9 --long"`, `make bench-peers BENCH="--runs 3"`.
 bench: benched
 	python3 tests/bench/bench.py $(BIN) $(BENCH)
+
+# `make bench-check BENCH=--record` puts what is counted on record.
+bench-check: programs connectors
+	python3 tests/bench/check.py $(BIN) $(BENCH)
 
 bench-peers: benched
 	tests/bench/peers/install.sh
