@@ -12,7 +12,7 @@ CONNECTORS := github rest
 # another one would compile wasmtime a second time.
 TESTED := --workspace --exclude guests
 
-.PHONY: help build host programs connectors guests servers demo test bench bench-peers bench-check benched lint fmt unit clean
+.PHONY: help build host programs connectors guests servers demo test bench bench-peers bench-check bench-crowd benched lint fmt unit clean
 
 help:
 	@echo "make demo         read recorded GitHub responses into Parquet, and look at it with DuckDB"
@@ -21,6 +21,7 @@ help:
 	@echo "make lint         format and lints only"
 	@echo "make bench        wall time, CPU time and memory of whole runs, beside the best that native code can do"
 	@echo "make bench-peers  the same beside dlt, Airbyte, Singer and others, which it installs"
+	@echo "make bench-crowd  what 1,000 connections in a process, a runaway beside 100, and a page in the sandbox cost"
 	@echo "make bench-check  instructions of the hot parts, compared with those on record"
 
 build: host connectors
@@ -69,6 +70,10 @@ bench: benched
 # `make bench-check BENCH=--record` puts what is counted on record.
 bench-check: programs connectors
 	python3 tests/bench/check.py $(BIN) $(BENCH)
+
+# Each case is a process of its own, which prints a line of JSON.
+bench-crowd: programs connectors guests
+	for case in calls pages runaway "many --no-archive" many; do $(BIN)/crowd $$case || exit 1; done
 
 bench-peers: benched
 	tests/bench/peers/install.sh

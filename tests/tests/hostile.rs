@@ -93,6 +93,7 @@ cases! {
     sleeps: Case::failed().flags(&["--max-read-time", "200ms"]).says(&["--max-read-time"]);
     sleeps_by_wasi: Case::failed().flags(&["--max-read-time", "200ms"]).says(&["--max-read-time"]);
     sleep_in_describe: Case::refused().flags(&["--max-cpu", "200ms"]).says(&["--max-cpu"]);
+    clock_often: Case::complete();
     never_ends: Case::failed().flags(&["--max-read-time", "300ms", "-q"]).says(&["--max-read-time"]).uncounted();
 
     // Memory, tables, instances, stack.
@@ -142,6 +143,7 @@ cases! {
     panics: Case::failed().says(&["there is no page 7"]);
     exits: Case::failed();
     answers_nothing: Case::complete();
+    reads_by_cursor: Case::complete();
 
     // The way out, secrets, and the machine.
     looks_around: Case::complete();

@@ -6,9 +6,10 @@ pub mod component;
 pub mod guest;
 pub mod limits;
 
+use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use wasmtime::component::{Component, Linker};
@@ -41,6 +42,8 @@ pub struct Engine {
     wasmtime: wasmtime::Engine,
     linker: Linker<Guest>,
     cache: Option<Cache>,
+    /// What was loaded, by its digest: connections of one connector share its code, which is larger than all else of theirs.
+    loaded: Mutex<HashMap<String, Component>>,
     limits: Arc<Limits>,
     _ticker: Ticker,
 }
@@ -103,7 +106,7 @@ impl Engine {
         capability::log::add_to_linker(&mut linker)?;
         capability::output::add_to_linker(&mut linker)?;
         let ticker = Ticker::start(wasmtime.clone());
-        Ok(Self { wasmtime, linker, cache, limits: Arc::new(limits), _ticker: ticker })
+        Ok(Self { wasmtime, linker, cache, loaded: Mutex::default(), limits: Arc::new(limits), _ticker: ticker })
     }
 
     /// Returns the limits that every instance gets.
@@ -119,17 +122,20 @@ impl Engine {
     pub fn load(&self, path: &Path) -> Result<Connector, LoadError> {
         let (bytes, summary) = component::read(path, &self.limits)?;
         let compile_error = |error: wasmtime::Error| LoadError::Compile { path: path.to_owned(), source: error.into() };
-        let (cached, outcome) = match &self.cache {
-            Some(cache) => {
+        let known = self.loaded().get(&summary.digest).cloned();
+        let (cached, outcome) = match (known, &self.cache) {
+            (Some(component), cache) => (Some(component), cache.as_ref().map(|_| Outcome::Hit)),
+            (None, Some(cache)) => {
                 let (component, outcome) = cache.load(&self.wasmtime, &summary.digest);
                 (component, Some(outcome))
             }
-            None => (None, None),
+            (None, None) => (None, None),
         };
         let component = match cached {
             Some(component) => component,
             None => self.compile(&bytes, &summary).map_err(compile_error)?,
         };
+        self.loaded().insert(summary.digest.clone(), component.clone());
         if let Some(required) = component.resources_required() {
             if required.num_memories as usize > self.limits.memories {
                 return Err(LimitReached::count(Limit::Memories, self.limits.memories).into());
@@ -142,6 +148,10 @@ impl Engine {
         let pre = self.linker.instantiate_pre(&component).map_err(mismatch)?;
         let pre = ConnectorPre::new(pre).map_err(mismatch)?;
         Ok(Connector { pre, summary, cache: outcome })
+    }
+
+    fn loaded(&self) -> MutexGuard<'_, HashMap<String, Component>> {
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn compile(&self, bytes: &[u8], summary: &Summary) -> wasmtime::Result<Component> {
