@@ -31,6 +31,11 @@ def spread(values, digits):
     return f"{middle:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"
 
 
+def figure(value):
+    """Three digits, and never an exponent."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def column(rows, key):
     return [row[key] for row in rows]
 
@@ -48,6 +53,8 @@ def noise(case):
 
 def table(result, command, base):
     lines = [f"# {result['date']}, {result['machine']}", ""]
+    if "versions" in result:
+        lines += [*condensed(result), ""]
     lines += [f"Medians (least–greatest). Ratios are to the {base}, pair by pair.", ""]
     lines += ["| case | program | wall s | CPU s | peak MiB | MB of JSON per CPU s | wall ratio | CPU ratio |"]
     lines += ["| --- | --- | --- | --- | --- | --- | --- | --- |"]
@@ -95,6 +102,22 @@ def table(result, command, base):
     return "\n".join(lines) + "\n"
 
 
+def condensed(result):
+    """A row a program and a column a case, medians alone: what a README has room for."""
+    names = [case["name"] for case in result["cases"]]
+    lines = ["| wall s / CPU s, peak MiB | " + " | ".join(names) + " |", "| --- |" + " --- |" * len(names)]
+    for program in result["cases"][0]["commands"]:
+        cells = []
+        for case in result["cases"]:
+            rows = case["runs"].get(program)
+            cells.append("fails")
+            if rows:
+                wall, cpu, peak = (median(column(rows, key)) for key in ("wall_s", "cpu_s", "peak_mib"))
+                cells[-1] = f"{figure(wall)} / {figure(cpu)}, {peak:.0f}"
+        lines.append("| " + " | ".join([program, *cells]) + " |")
+    return lines
+
+
 def plot(result, key, title):
     """Bars from zero to the median, with a line from the least to the greatest; a scale of its own for each case."""
     left, width, bar, gap, top = 150, 560, 16, 46, 34
@@ -113,7 +136,7 @@ def plot(result, key, title):
                 f'<rect x="{left}" y="{y}" width="{end - left:.1f}" height="{bar - 3}" fill="{COLOURS.get(program, PEER)}"/>'
             )
             parts.append(f'<path d="M{low:.1f} {middle - 1.5}H{high:.1f}" stroke="#202124" stroke-width="1.5"/>')
-            parts.append(f'<text x="{high + 6:.1f}" y="{middle + 4}">{median(values):.3g}</text>')
+            parts.append(f'<text x="{high + 6:.1f}" y="{middle + 4}">{figure(median(values))}</text>')
             y += bar
         y += gap - 20
     head = f'<text x="8" y="18" font-size="15" font-weight="bold">{escape(title)}</text>'
