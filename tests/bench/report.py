@@ -14,15 +14,16 @@ PLOTS = [("cpu", "cpu_s", "CPU seconds"), ("wall", "wall_s", "wall seconds"), ("
 
 def write(result, folder, command="make bench", base="ceiling"):
     os.makedirs(folder, exist_ok=True)
+    # First, since they are what cannot be made again.
+    with open(f"{folder}/runs.json", "w") as file:
+        json.dump(result, file, indent=1)
+        file.write("\n")
     for name, key, title in PLOTS:
         with open(f"{folder}/{name}.svg", "w") as file:
             file.write(plot(result, key, title))
     text = table(result, command, base)
     with open(f"{folder}/README.md", "w") as file:
         file.write(text)
-    with open(f"{folder}/runs.json", "w") as file:
-        json.dump(result, file, indent=1)
-        file.write("\n")
     print(text)
 
 
@@ -48,7 +49,8 @@ def ratios(case, program, base, key):
 def noise(case):
     """Median share of the machine that others had while a program ran."""
     cores = os.cpu_count() or 1
-    return median(row["others_cpu_s"] / (row["wall_s"] * cores) for rows in case["runs"].values() for row in rows)
+    rows = [row for rows in case["runs"].values() for row in rows]
+    return median(row["others_cpu_s"] / (row["wall_s"] * cores) for row in rows) if rows else 0
 
 
 def table(result, command, base):
@@ -64,7 +66,7 @@ def table(result, command, base):
         if noise(case) > NOISE:
             mark = " *"
             noisy.append(f"{case['name']}: {noise(case):.0%}")
-        most = max(len(rows) for rows in case["runs"].values())
+        most = max(map(len, case["runs"].values()), default=0)
         for program, rows in case["runs"].items():
             speed = [row["json_bytes"] / 1e6 / row["cpu_s"] for row in rows]
             pairs = ["", ""]
@@ -95,9 +97,9 @@ def table(result, command, base):
         lines += ["- how the others are set up: [peers](../../bench/peers/README.md)"]
     lines += [f"- `{command}`, which runs in turns:"]
     for case in result["cases"]:
-        runs = max(len(rows) for rows in case["runs"].values())
-        server = median(row["server_cpu_s"] for rows in case["runs"].values() for row in rows)
-        lines += ["", f"{case['name']}; {runs} runs each; the server took {server:.2f} CPU s a run:", ""]
+        runs = max(map(len, case["runs"].values()), default=0)
+        served = [row["server_cpu_s"] for rows in case["runs"].values() for row in rows]
+        lines += ["", f"{case['name']}; {runs} runs each; the server took {median(served or [0]):.2f} CPU s a run:", ""]
         lines += [f"    {case['server']}", *(f"    {command}" for command in case["commands"].values())]
     return "\n".join(lines) + "\n"
 
@@ -123,7 +125,7 @@ def plot(result, key, title):
     left, width, bar, gap, top = 150, 560, 16, 46, 34
     parts, y = [], top
     for case in result["cases"]:
-        most = max(row[key] for rows in case["runs"].values() for row in rows)
+        most = max((row[key] for rows in case["runs"].values() for row in rows), default=0)
         parts.append(f'<text x="8" y="{y + 12}" font-weight="bold">{escape(case["name"])}</text>')
         y += 20
         for program, rows in case["runs"].items():
