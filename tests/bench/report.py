@@ -9,7 +9,11 @@ COLOURS = {"ceiling": "#9aa0a6", "host, no archive": "#1a73e8", "host": "#174ea6
 PEER = "#e8a33d"
 # What others on the machine took, as a share of all cores' time, from which on a figure is called noisy.
 NOISE = 0.05
-PLOTS = [("cpu", "cpu_s", "CPU seconds"), ("wall", "wall_s", "wall seconds"), ("memory", "peak_mib", "peak memory, MiB")]
+PLOTS = [
+    ("cpu", "cpu_s", "CPU seconds"),
+    ("wall", "wall_s", "wall seconds"),
+    ("memory", "peak_mib", "peak memory, MiB"),
+]
 
 
 def write(result, folder, command="make bench", base="ceiling"):
@@ -73,8 +77,17 @@ def table(result, command, base):
             if program != base:
                 pairs = [spread(ratios(case, program, base, key), 2) for key in ("wall_s", "cpu_s")]
             fewer = f" ({len(rows)} runs)" if len(rows) < most else ""
-            cells = [case["name"] + mark, program + fewer, spread(column(rows, "wall_s"), 3), spread(column(rows, "cpu_s"), 3)]
-            cells += [spread(column(rows, "peak_mib"), 0), f"{median(speed):.{0 if median(speed) >= 10 else 1}f}", *pairs]
+            cells = [
+                case["name"] + mark,
+                program + fewer,
+                spread(column(rows, "wall_s"), 3),
+                spread(column(rows, "cpu_s"), 3),
+            ]
+            cells += [
+                spread(column(rows, "peak_mib"), 0),
+                f"{median(speed):.{0 if median(speed) >= 10 else 1}f}",
+                *pairs,
+            ]
             lines.append("| " + " | ".join(cells) + " |")
         for program, why in case.get("failed", {}).items():
             lines.append(f"| {case['name'] + mark} | {program} | fails: {why} | | | | | |")
@@ -85,7 +98,9 @@ def table(result, command, base):
         for case in result["cases"]:
             for program, rows in case["runs"].items():
                 if program != "ceiling" and case["name"].endswith("start to end"):
-                    lines.append(f"| time to first request, {program} | {spread(column(rows, 'first_request_ms'), 0)} |")
+                    lines.append(
+                        f"| time to first request, {program} | {spread(column(rows, 'first_request_ms'), 0)} |"
+                    )
         lines.append(f"| `host --help` | {spread(result['help_ms'], 1)} |")
     for name, _, title in PLOTS:
         lines += ["", f"![{title}]({name}.svg)"]
