@@ -62,6 +62,9 @@ class Server:
         self.process = subprocess.Popen(self.command, stdout=subprocess.PIPE, text=True)
         self.url = self.process.stdout.readline().strip()
 
+    def runs(self):
+        return self.process.poll() is None
+
     def cpu(self):
         with open(f"/proc/{self.process.pid}/stat") as stat:
             fields = stat.read().rpartition(")")[2].split()
@@ -92,24 +95,33 @@ def measure(pipeline, server, environment=None, output=subprocess.DEVNULL, log=N
     before = busy(), server.cpu()
     start = time.monotonic()
     children = []
-    for number, command in enumerate(pipeline, 1):
-        child = subprocess.Popen(
-            command,
-            stdin=children[-1].stdout if children else subprocess.DEVNULL,
-            stdout=subprocess.PIPE if number < len(pipeline) else output,
-            stderr=log,
-            env=environment,
-            start_new_session=True,
-        )
-        if children:
-            # Else a command would not learn that the one after it has ended.
-            children[-1].stdout.close()
-        children.append(child)
     alarm = threading.Timer(timeout_s, kill, [children])
     alarm.start()
-    ends = [os.wait4(child.pid, 0) for child in children]
-    wall = time.monotonic() - start
-    alarm.cancel()
+    try:
+        for number, command in enumerate(pipeline, 1):
+            child = subprocess.Popen(
+                command,
+                stdin=children[-1].stdout if children else subprocess.DEVNULL,
+                stdout=subprocess.PIPE if number < len(pipeline) else output,
+                stderr=log,
+                env=environment,
+                start_new_session=True,
+            )
+            if children:
+                # Else a command would not learn that the one after it has ended.
+                children[-1].stdout.close()
+            children.append(child)
+        ends = [os.wait4(child.pid, 0) for child in children]
+        wall = time.monotonic() - start
+    except BaseException:
+        # Sessions of their own do not hear of a Ctrl-C.
+        kill(children)
+        raise
+    finally:
+        alarm.cancel()
+    if not server.runs():
+        # What fails then is not the program's doing.
+        sys.exit("the mock API has ended")
     for command, child, (_, status, _) in zip(pipeline, children, ends):
         child.returncode = os.waitstatus_to_exitcode(status)
         if status != 0:

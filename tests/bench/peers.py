@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -192,8 +193,7 @@ def run_case(built, case, runs, only):
                 if run > 0 or slow:
                     rows[name].append(row)
                     left[name] -= 1
-        for name in failed:
-            del rows[name]
+        rows = {name: found for name, found in rows.items() if name not in failed}
         for row in (row for found in rows.values() for row in found):
             row["json_bytes"] = json_bytes
         commands = {
@@ -234,12 +234,16 @@ def main():
     arguments = parser.parse_args()
     built = os.path.abspath(arguments.built)
     result = bench.machine() | {"host": bench.said(f"{built}/host", "--version"), "versions": versions(), "cases": []}
+    out = arguments.out or bench.results(result, "-peers")
     for number, case in enumerate(bench.CASES):
         if arguments.case is None or number in arguments.case:
             print(f"{case.name} …", file=sys.stderr, flush=True)
             result["cases"].append(run_case(built, case, arguments.runs, arguments.only))
-    report.write(result, arguments.out or bench.results(result, "-peers"), command="make bench-peers", base="host")
+            # After each, since the whole takes most of an hour.
+            report.write(result, out, command="make bench-peers", base="host")
 
 
 if __name__ == "__main__":
+    # So that a run that is stopped takes what it started along.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     main()

@@ -9,20 +9,25 @@ COLOURS = {"ceiling": "#9aa0a6", "host, no archive": "#1a73e8", "host": "#174ea6
 PEER = "#e8a33d"
 # What others on the machine took, as a share of all cores' time, from which on a figure is called noisy.
 NOISE = 0.05
-PLOTS = [("cpu", "cpu_s", "CPU seconds"), ("wall", "wall_s", "wall seconds"), ("memory", "peak_mib", "peak memory, MiB")]
+PLOTS = [
+    ("cpu", "cpu_s", "CPU seconds"),
+    ("wall", "wall_s", "wall seconds"),
+    ("memory", "peak_mib", "peak memory, MiB"),
+]
 
 
 def write(result, folder, command="make bench", base="ceiling"):
     os.makedirs(folder, exist_ok=True)
+    # First, since they are what cannot be made again.
+    with open(f"{folder}/runs.json", "w") as file:
+        json.dump(result, file, indent=1)
+        file.write("\n")
     for name, key, title in PLOTS:
         with open(f"{folder}/{name}.svg", "w") as file:
             file.write(plot(result, key, title))
     text = table(result, command, base)
     with open(f"{folder}/README.md", "w") as file:
         file.write(text)
-    with open(f"{folder}/runs.json", "w") as file:
-        json.dump(result, file, indent=1)
-        file.write("\n")
     print(text)
 
 
@@ -48,7 +53,8 @@ def ratios(case, program, base, key):
 def noise(case):
     """Median share of the machine that others had while a program ran."""
     cores = os.cpu_count() or 1
-    return median(row["others_cpu_s"] / (row["wall_s"] * cores) for rows in case["runs"].values() for row in rows)
+    rows = [row for rows in case["runs"].values() for row in rows]
+    return median(row["others_cpu_s"] / (row["wall_s"] * cores) for row in rows) if rows else 0
 
 
 def table(result, command, base):
@@ -64,15 +70,24 @@ def table(result, command, base):
         if noise(case) > NOISE:
             mark = " *"
             noisy.append(f"{case['name']}: {noise(case):.0%}")
-        most = max(len(rows) for rows in case["runs"].values())
+        most = max(map(len, case["runs"].values()), default=0)
         for program, rows in case["runs"].items():
             speed = [row["json_bytes"] / 1e6 / row["cpu_s"] for row in rows]
             pairs = ["", ""]
             if program != base:
                 pairs = [spread(ratios(case, program, base, key), 2) for key in ("wall_s", "cpu_s")]
             fewer = f" ({len(rows)} runs)" if len(rows) < most else ""
-            cells = [case["name"] + mark, program + fewer, spread(column(rows, "wall_s"), 3), spread(column(rows, "cpu_s"), 3)]
-            cells += [spread(column(rows, "peak_mib"), 0), f"{median(speed):.{0 if median(speed) >= 10 else 1}f}", *pairs]
+            cells = [
+                case["name"] + mark,
+                program + fewer,
+                spread(column(rows, "wall_s"), 3),
+                spread(column(rows, "cpu_s"), 3),
+            ]
+            cells += [
+                spread(column(rows, "peak_mib"), 0),
+                f"{median(speed):.{0 if median(speed) >= 10 else 1}f}",
+                *pairs,
+            ]
             lines.append("| " + " | ".join(cells) + " |")
         for program, why in case.get("failed", {}).items():
             lines.append(f"| {case['name'] + mark} | {program} | fails: {why} | | | | | |")
@@ -83,7 +98,9 @@ def table(result, command, base):
         for case in result["cases"]:
             for program, rows in case["runs"].items():
                 if program != "ceiling" and case["name"].endswith("start to end"):
-                    lines.append(f"| time to first request, {program} | {spread(column(rows, 'first_request_ms'), 0)} |")
+                    lines.append(
+                        f"| time to first request, {program} | {spread(column(rows, 'first_request_ms'), 0)} |"
+                    )
         lines.append(f"| `host --help` | {spread(result['help_ms'], 1)} |")
     for name, _, title in PLOTS:
         lines += ["", f"![{title}]({name}.svg)"]
@@ -95,9 +112,9 @@ def table(result, command, base):
         lines += ["- how the others are set up: [peers](../../bench/peers/README.md)"]
     lines += [f"- `{command}`, which runs in turns:"]
     for case in result["cases"]:
-        runs = max(len(rows) for rows in case["runs"].values())
-        server = median(row["server_cpu_s"] for rows in case["runs"].values() for row in rows)
-        lines += ["", f"{case['name']}; {runs} runs each; the server took {server:.2f} CPU s a run:", ""]
+        runs = max(map(len, case["runs"].values()), default=0)
+        served = [row["server_cpu_s"] for rows in case["runs"].values() for row in rows]
+        lines += ["", f"{case['name']}; {runs} runs each; the server took {median(served or [0]):.2f} CPU s a run:", ""]
         lines += [f"    {case['server']}", *(f"    {command}" for command in case["commands"].values())]
     return "\n".join(lines) + "\n"
 
@@ -123,7 +140,7 @@ def plot(result, key, title):
     left, width, bar, gap, top = 150, 560, 16, 46, 34
     parts, y = [], top
     for case in result["cases"]:
-        most = max(row[key] for rows in case["runs"].values() for row in rows)
+        most = max((row[key] for rows in case["runs"].values() for row in rows), default=0)
         parts.append(f'<text x="8" y="{y + 12}" font-weight="bold">{escape(case["name"])}</text>')
         y += 20
         for program, rows in case["runs"].items():

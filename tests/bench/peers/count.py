@@ -19,4 +19,6 @@ rows = {
         WHERE type = 'RECORD'
     """,
 }
-print(json.dumps(duckdb.sql(f"SELECT count(*), count(DISTINCT id), min(id), max(id) FROM ({rows[kind]})").fetchall()[0]))
+print(
+    json.dumps(duckdb.sql(f"SELECT count(*), count(DISTINCT id), min(id), max(id) FROM ({rows[kind]})").fetchall()[0])
+)
