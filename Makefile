@@ -46,7 +46,7 @@ servers:
 demo: build
 	tests/demo.sh
 
-test: lint programs connectors guests servers unit
+test: lint programs connectors guests servers unit bench-check
 
 programs:
 	$(CARGO) build --locked --release $(TESTED) --all-targets
