@@ -20,8 +20,11 @@ ALLOWED = 0.03
 
 # A part is functions with all that they call.
 PARTS = {
-    "decode records": ["host::record::ahead::Ahead::read", "host::record::table::Table::append"],
-    "take them over": ["host::record::table::Table::adopt"],
+    "decode records": [
+        "host::record::ahead::Ahead::read",
+        "host::record::table::Table::append",
+        "host::record::table::Table::adopt",
+    ],
     "encode Parquet": ["host::sink::parquet::Open::write"],
     "compare keys": ["host::run::keys::Keys::duplicates"],
 }
@@ -90,7 +93,7 @@ def main():
             counts = count(os.path.abspath(arguments.built), flags, records, folder)
             found["instructions"][name] = {part: round(value, 1) for part, value in counts.items()}
             for part, value in counts.items():
-                before = known.get("instructions", {}).get(name, {}).get(part, value) or 1
+                before = known.get("instructions", {}).get(name, {}).get(part, value)
                 print(f"{name:14} {part:18} {value:9.1f} instructions a record, {value / before - 1:+.1%}")
                 if value > before * (1 + ALLOWED):
                     worse.append(f"{part} ({name}): {value:.1f} instructions a record, {before:.1f} on record")

@@ -18,8 +18,8 @@ const MAX_BODY_BYTES: usize = 4 << 20;
 /// Wrong guesses in a row after which a read stops guessing.
 const MAX_WRONG: u32 = 4;
 
-/// Tables kept for the next pages. There are as many in use as pages wait for the writer.
-const MAX_SPARE: usize = 16;
+/// Bytes of tables kept for the next pages. As many are in use as pages wait for the writer, which is about as much.
+const MAX_SPARE_BYTES: usize = 16 << 20;
 
 /// Distance of the records whose positions are noted for later look-ups.
 const MARK_BYTES: usize = 4 << 10;
@@ -36,7 +36,9 @@ struct Shape {
     version: u64,
     /// None until there is a schema.
     make: Option<Make>,
-    spare: Vec<Table>,
+    /// Empty tables, and the bytes that the last rows of each took.
+    spare: Vec<(Table, usize)>,
+    spare_bytes: usize,
 }
 
 /// What a table is made of.
@@ -57,7 +59,7 @@ impl Shapes {
     pub(super) fn set(&self, make: Make) {
         let mut now = self.now();
         let version = now.version + 1;
-        *now = Shape { version, make: Some(make), spare: Vec::new() };
+        *now = Shape { version, make: Some(make), ..Shape::default() };
     }
 
     /// Whether a version is the one of now.
@@ -69,7 +71,8 @@ impl Shapes {
     fn take(&self) -> Option<(u64, Table)> {
         let (version, make) = {
             let mut now = self.now();
-            if let Some(table) = now.spare.pop() {
+            if let Some((table, bytes)) = now.spare.pop() {
+                now.spare_bytes -= bytes;
                 return Some((now.version, table));
             }
             (now.version, now.make.clone()?)
@@ -77,11 +80,14 @@ impl Shapes {
         Some((version, Table::new(make.schema, make.primary_key, make.max_depth, make.max_record_bytes)))
     }
 
-    /// Gives an empty table back.
-    pub(super) fn give(&self, version: u64, table: Table) {
+    /// Gives a table back, whose rows are dropped.
+    pub(super) fn give(&self, version: u64, mut table: Table) {
+        let bytes = table.bytes();
+        table.clear();
         let mut now = self.now();
-        if now.version == version && now.spare.len() < MAX_SPARE {
-            now.spare.push(table);
+        if now.version == version && now.spare_bytes + bytes <= MAX_SPARE_BYTES {
+            now.spare.push((table, bytes));
+            now.spare_bytes += bytes;
         }
     }
 }
@@ -144,7 +150,6 @@ impl Ahead {
         });
         let known = read.filter(|(_, end)| document.know(pointer, Range { start, end: *end }, count, marks));
         let Some((appended, _)) = known else {
-            table.clear();
             shapes.give(version, table);
             self.misfit = Some(version);
             return None;

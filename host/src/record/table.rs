@@ -140,9 +140,9 @@ impl Table {
 
     /// Takes over records that a read has decoded; none, and nothing is taken, where they no longer fit: then their page
     /// has to be appended.
-    pub fn adopt(&mut self, mut ready: Ready) -> Option<Appended> {
+    pub fn adopt(&mut self, ready: Ready) -> Option<Appended> {
         let shapes = self.shapes.as_ref().filter(|shapes| shapes.is_now(ready.version))?.clone();
-        if !self.take_rows(&mut ready.table) {
+        if !self.take_rows(&ready.table) {
             return None;
         }
         shapes.give(ready.version, ready.table);
@@ -195,9 +195,6 @@ impl Table {
         seen: impl FnMut(usize),
     ) -> Option<(Appended, usize)> {
         let read = self.records(bytes, start, false, max_depth.min(self.bounds.max_depth), &[], seen);
-        if read.is_err() {
-            self.clear();
-        }
         let (mut appended, end) = read.ok()?;
         self.root.settle(self.rows);
         appended.bytes = (end - start) as u64;
@@ -211,15 +208,13 @@ impl Table {
         self.root.settle(0);
     }
 
-    /// Takes over the rows of a table of the same schema, which loses them. False, and nothing is taken, where a column
-    /// would pass 2 GiB.
-    fn take_rows(&mut self, other: &mut Self) -> bool {
+    /// Appends the rows of a table of the same schema. False, and nothing is taken, where a column would pass 2 GiB.
+    fn take_rows(&mut self, other: &Self) -> bool {
         if !self.root.fits(&other.root) {
             return false;
         }
         self.root.take_rows(self.rows, &other.root);
         self.rows += other.rows;
-        other.clear();
         true
     }
 
