@@ -10,6 +10,7 @@ use host::engine::Engine;
 use host::engine::cache::Cache;
 use host::engine::limits::Limits;
 use host::event::Observer;
+use host::http::proxy::{Of, Proxy};
 use host::http::{BreakerRules, HeaderNames, HostPattern, Pool, Rate, Rates, retry, transport};
 use host::run::{Described, Network};
 use host::state::SqliteBudgets;
@@ -90,6 +91,19 @@ pub(crate) struct NetworkArgs {
     /// Longest time of one request.
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = parse_duration, help_heading = "Network")]
     request_timeout: Duration,
+    /// Proxy for all requests: http://HOST:PORT, https://… or socks5://… [default: the variables https_proxy, HTTPS_PROXY,
+    /// http_proxy, all_proxy and ALL_PROXY].
+    #[arg(long, value_name = "URL", help_heading = "Network")]
+    proxy: Option<String>,
+    /// Hosts that are asked without a proxy, separated by commas; * for all [default: the variables no_proxy, NO_PROXY].
+    #[arg(long, value_name = "LIST", help_heading = "Network")]
+    no_proxy: Option<String>,
+    /// Certificate chain that this client shows to servers, in PEM; goes with --client-key.
+    #[arg(long, value_name = "FILE", requires = "client_key", help_heading = "Network")]
+    client_cert: Option<PathBuf>,
+    /// Private key of --client-cert, in PEM.
+    #[arg(long, value_name = "FILE", requires = "client_cert", help_heading = "Network")]
+    client_key: Option<PathBuf>,
     /// Certificate authorities to trust besides the public ones, in PEM.
     #[arg(long, value_name = "FILE", help_heading = "Network")]
     ca_file: Option<PathBuf>,
@@ -189,7 +203,38 @@ fn parse_budget_header(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// The first of these environment variables that is set and not empty.
+fn variable(names: &[&'static str]) -> Option<(&'static str, String)> {
+    names.iter().find_map(|name| Some((*name, std::env::var(name).ok().filter(|text| !text.is_empty())?)))
+}
+
 impl NetworkArgs {
+    /// The proxies of the flag, else of the environment, by the names that curl knows. `HTTP_PROXY` is none of them: a web
+    /// server sets it from a header of its own client.
+    fn proxies(&self) -> Result<Vec<Proxy>, CliError> {
+        let read = |of: Of, text: &str, from: &str| {
+            let next = format!("mend {from}, or give --no-proxy '*' to use none");
+            Proxy::new(of, text).map_err(|error| CliError::usage(format!("{from}: {error}")).next(next))
+        };
+        if let Some(text) = &self.proxy {
+            return Ok(vec![read(Of::All, text, "--proxy")?]);
+        }
+        if self.no_proxy.as_deref() == Some("*") {
+            return Ok(Vec::new());
+        }
+        let mut proxies = Vec::new();
+        for (of, names) in [
+            (Of::Https, &["https_proxy", "HTTPS_PROXY"][..]),
+            (Of::Http, &["http_proxy"]),
+            (Of::All, &["all_proxy", "ALL_PROXY"]),
+        ] {
+            if let Some((name, text)) = variable(names) {
+                proxies.push(read(of, &text, name)?);
+            }
+        }
+        Ok(proxies)
+    }
+
     /// Budgets are shared through a file, also one in the output folder.
     fn pool(&self, out: Option<&Path>) -> Result<Pool, CliError> {
         let Some(path) = self.budgets.clone().or_else(|| Some(out?.join("_budgets.db"))) else {
@@ -219,12 +264,22 @@ impl NetworkArgs {
             };
             *place = Some(name.clone());
         }
-        let ca_pem = match &self.ca_file {
-            Some(path) => Some(std::fs::read(path).map_err(|error| {
+        let read = |path: &PathBuf, flag: &str| {
+            std::fs::read(path).map_err(|error| {
                 CliError::usage(format!("cannot read {}: {error}", path.display()))
-                    .next("give --ca-file a file of certificates in PEM")
-            })?),
-            None => None,
+                    .next(format!("give {flag} a file of certificates in PEM"))
+            })
+        };
+        let ca_pem = self.ca_file.as_ref().map(|path| read(path, "--ca-file")).transpose()?;
+        let client_pem = match (&self.client_cert, &self.client_key) {
+            (Some(certificates), Some(key)) => Some(transport::ClientPem {
+                certificates: read(certificates, "--client-cert")?,
+                key: std::fs::read(key).map_err(|error| {
+                    CliError::usage(format!("cannot read {}: {error}", key.display()))
+                        .next("give --client-key the certificate's private key in PEM")
+                })?,
+            }),
+            _ => None,
         };
         let mut rates = Rates::default();
         for (host, rate) in &self.rate {
@@ -241,6 +296,9 @@ impl NetworkArgs {
                 idle_timeout: self.idle_timeout,
                 total_timeout: self.request_timeout,
                 ca_pem,
+                client_pem,
+                proxies: self.proxies()?,
+                no_proxy: self.no_proxy.clone().or_else(|| variable(&["no_proxy", "NO_PROXY"]).map(|(_, text)| text)),
                 ..transport::Options::default()
             },
             retry: retry::Rules { attempts: self.attempts.max(1), base: self.retry_base, cap: self.retry_cap },

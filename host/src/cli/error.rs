@@ -177,6 +177,9 @@ impl From<OpenError> for CliError {
                 Kind::Grant,
                 "leave it out of the configuration, or run with --grant after taking the connector out of connectors.lock",
             ),
+            OpenError::Transport(host::http::transport::BuildError::ClientCertificate(_)) => {
+                (Kind::Usage, "check the files given to --client-cert and --client-key, and that they belong together")
+            }
             OpenError::Transport(_) => (Kind::Usage, "check the file given to --ca-file"),
         };
         Self::new(kind, chain(&error)).next(next)

@@ -23,6 +23,7 @@ mod credentials;
 pub mod encoding;
 pub mod learned;
 pub mod policy;
+pub mod proxy;
 pub mod rate;
 mod redirect;
 mod request;

@@ -327,12 +327,7 @@ mod tests {
     const ME: Asker<'static> = Asker { process: "me", rates: &[], concurrency: None };
 
     fn window(limit: u32, remaining: u32, in_ms: u64) -> Vec<(String, Learned)> {
-        let learned = Learned {
-            limit: Some(limit),
-            remaining: Some(remaining),
-            reset_at_ms: Some(NOW + in_ms),
-            ..Learned::default()
-        };
+        let learned = Learned { limit: Some(limit), remaining: Some(remaining), reset_at_ms: Some(NOW + in_ms) };
         vec![(String::new(), learned)]
     }
 
