@@ -16,6 +16,7 @@ pub mod capability;
 pub mod config;
 pub mod engine;
 pub mod event;
+pub mod grant;
 pub mod http;
 pub mod json;
 pub mod record;

@@ -205,6 +205,14 @@ cases! {
         let file = stage.scene.file("ca.pem", "no certificate")?;
         stage.refused(&["run", "rest", "--config", &config, "--out", &out, "--ca-file", &file])
     }
+    flag_budget_header(stage) {
+        stage.refused(&["run", "rest", "--budget-header", "left=X-Left"])
+    }
+    flag_budgets_unusable(stage) {
+        let (config, out) = (stage.config("https://api.example.com")?, stage.out());
+        let file = stage.scene.file("budgets.db", "not a database, and long enough to be looked at as one")?;
+        stage.refused(&["run", "rest", "--config", &config, "--out", &out, "--budgets", &file])
+    }
     flag_stack_of_nothing(stage) {
         stage.refused(&["inspect", "rest", "--max-stack", "0"])
     }
@@ -348,6 +356,17 @@ cases! {
     }
     answer_500(stage) {
         stage.fails(&base(&answers(500)?), &["--attempts", "3"])
+    }
+    answer_rejected(stage) {
+        let api = api(Vec::new())?;
+        let text = format!("{}\x20   reject: [{{ present: /items, reason: /items/0/id }}]\n", configuration(&base(&api)));
+        let (config, out) = (stage.scene.file("api.yaml", text)?, stage.out());
+        let ended = stage.call(&["run", "rest", "--config", &config, "--out", &out])?;
+        stage.expect(&ended, 1)
+    }
+    host_left_alone(stage) {
+        let flags = ["--attempts", "3", "--breaker", "2"];
+        stage.fails(&base(&answers(500)?), &flags)
     }
     answer_429_for_a_day(stage) {
         let api = api(vec![Rule::always(Action::Status(429, RetryAfter::Seconds(86_400)))])?;

@@ -149,6 +149,9 @@ cases! {
     looks_around: Case::complete();
     other_host: Case::failed().says(&["--allow-host"]);
     metadata_address: Case::failed();
+    method_unnamed: Case::failed().says(&["rule method"]);
+    rejects: Case::failed().flags(&["--attempts", "2", "--retry-base", "1ms"]).says(&["an error in truth"]);
+    rejects_for_ever: Case::failed().flags(&["--attempts", "3", "--retry-base", "1ms"]).says(&["after 3 attempts"]);
     host_pattern_wide: Case::refused();
     secret_seen: Case::complete();
     secret_elsewhere: Case::failed();
@@ -242,7 +245,11 @@ fn run(name: &str, case: &Case) -> anyhow::Result<()> {
     let (url, elsewhere) = (url.trim_end_matches('/').to_owned(), elsewhere.trim_end_matches('/').to_owned());
     let token = format!("token={SECRET}");
     let out_text = out.display().to_string();
-    let mut arguments = vec!["run", &component, "--out", &out_text, "--attempts", "1"];
+    let lock = scene.path("connectors.lock").display().to_string();
+    let mut arguments = vec!["run", &component, "--out", &out_text, "--grant", "--lock", &lock];
+    if !case.flags.contains(&"--attempts") {
+        arguments.extend(["--attempts", "1"]);
+    }
     if !case.flags.contains(&"--format") {
         arguments.extend(["--format", "jsonl"]);
     }
@@ -275,7 +282,8 @@ fn run(name: &str, case: &Case) -> anyhow::Result<()> {
         ensure!(text.contains(says), "nothing is said of {says:?}\n{text}");
     }
     let beside: Vec<String> =
-        scene.names()?.into_iter().filter(|name| name != "out" && !name.ends_with(".wasm")).collect();
+        scene.names()?.into_iter().filter(|name| !["out", "connectors.lock"].contains(&name.as_str())).collect();
+    let beside: Vec<String> = beside.into_iter().filter(|name| !name.ends_with(".wasm")).collect();
     ensure!(beside.is_empty(), "something was written beside the output folder: {beside:?}");
     ensure!(server(&ELSEWHERE)?.requests().is_empty(), "a request went to a host that no description names");
     if name != "secret_echoed" {

@@ -50,6 +50,8 @@ pub(crate) struct StreamConfig {
     #[serde(default)]
     pub(crate) records: String,
     #[serde(default)]
+    pub(crate) reject: Vec<Reject>,
+    #[serde(default)]
     pub(crate) null_is_empty: bool,
     #[serde(default)]
     pub(crate) one_object: bool,
@@ -203,6 +205,18 @@ pub(crate) enum Order {
     Descending,
 }
 
+/// What tells a 200 that is an error in truth.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Reject {
+    pub(crate) present: Option<String>,
+    pub(crate) absent: Option<String>,
+    pub(crate) equals: Option<Vec<Value>>,
+    pub(crate) reason: Option<String>,
+    #[serde(default)]
+    pub(crate) retryable: bool,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Parent {
@@ -267,6 +281,7 @@ impl StreamConfig {
         if let Some(incremental) = &self.incremental {
             incremental.validate()?;
         }
+        self.reject.iter().try_for_each(Reject::validate)?;
         match &self.pagination {
             Some(Pagination::Cursor(cursor)) => cursor.validate(),
             Some(Pagination::Keyset(keyset)) => keyset.validate(),
@@ -379,6 +394,7 @@ mod tests {
         same("/$defs/pagination/properties/keyset", fields::<KeysetConfig>(json!({})));
         same("/$defs/pagination/properties/link", fields::<LinkConfig>(json!({})));
         same("/$defs/incremental", fields::<Incremental>(json!({})));
+        same("/$defs/reject", fields::<Reject>(json!({})));
         same("/$defs/parent", fields::<Parent>(json!({})));
     }
 
@@ -440,6 +456,18 @@ mod tests {
             (
                 json!({"incremental": {"cursor_field": "t", "start": 1}}),
                 "stream s: incremental.start goes with incremental.param",
+            ),
+            (
+                json!({"reject": [{"present": "/error", "absent": "/data"}]}),
+                "stream s: reject needs either `present` or `absent`",
+            ),
+            (
+                json!({"reject": [{"absent": "/data", "equals": [1]}]}),
+                "stream s: reject.equals goes with reject.present",
+            ),
+            (
+                json!({"reject": [{"present": "error"}]}),
+                "stream s: reject: not a pointer that starts with a slash: error",
             ),
             (
                 json!({"pagination": {"ofset": {}}}),

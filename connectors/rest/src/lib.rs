@@ -5,6 +5,7 @@
 mod config;
 mod pagination;
 mod parent;
+mod reject;
 mod request;
 mod template;
 
@@ -17,6 +18,7 @@ impl Connector for Config {
     fn describe() -> Description {
         description!("Any JSON API, by configuration alone")
             .host("{base_url}")
+            .method(Method::Post)
             .config_schema(include_str!("schema.json"))
     }
 
@@ -81,6 +83,10 @@ impl Config {
         let mut pages = Pages::new(request, &stream.records, pagination::build(self, stream)?);
         if let Some(total) = &stream.total {
             pages = pages.total(total.as_str());
+        }
+        if !stream.reject.is_empty() {
+            let rules = stream.reject.clone();
+            pages = pages.reject_if(move |response| reject::judge(&rules, response));
         }
         if stream.null_is_empty {
             pages = pages.null_is_empty();

@@ -17,7 +17,8 @@ pub(crate) fn build(
     let url = join(&config.base_url, &template::fill_path(&stream.path, parent)?);
     let mut request = match stream.method {
         Verb::Get => Request::get(url),
-        Verb::Post => Request::post(url),
+        // A stream only reads, also where it is asked for with a body.
+        Verb::Post => Request::post(url).reads(),
     };
     let headers = config.headers.iter().filter(|(name, _)| !contains(&stream.headers, name)).chain(&stream.headers);
     for (name, value) in headers {

@@ -13,6 +13,9 @@ use crate::http;
 use crate::json::{Document, JsonError};
 use crate::record::{Ahead, Ready};
 
+/// A reason to reject a response is for people; longer ones are cut off.
+const MAX_REASON_CHARS: usize = 1000;
+
 /// State of the `http` interface.
 pub struct HttpCtx {
     client: Option<http::Client>,
@@ -49,9 +52,9 @@ impl HttpCtx {
         Ok(held)
     }
 
-    fn hold(&self, response: http::Response) -> Result<Response, LimitReached> {
+    fn hold(&self, response: http::Response, request: Arc<http::Request>) -> Result<Response, LimitReached> {
         let headers: usize = response.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
-        let held = self.room(response.body.len() + headers)?;
+        let held = self.room(response.body.len() + headers + request.bytes())?;
         Ok(Response {
             status: response.status,
             headers: response.headers,
@@ -59,6 +62,8 @@ impl HttpCtx {
             received_bytes: response.received_bytes,
             document: Arc::new(Document::new(response.body, self.json_depth)),
             ready: None,
+            attempts: response.attempts,
+            request,
             _held: held,
         })
     }
@@ -73,6 +78,9 @@ pub struct Response {
     pub(crate) document: Arc<Document>,
     /// Its records, where they have been decoded already.
     pub(crate) ready: Option<Ready>,
+    attempts: u32,
+    /// What it answers, to be sent again should the connector reject it.
+    request: Arc<http::Request>,
     _held: Held,
 }
 
@@ -98,6 +106,7 @@ impl Drop for Held {
 /// A request under way, in the guest's table of resources. Dropping it abandons the request.
 pub struct Pending {
     task: Option<tokio::task::JoinHandle<Result<http::Response, http::Error>>>,
+    request: Arc<http::Request>,
     count: Arc<AtomicUsize>,
     _held: Held,
 }
@@ -138,9 +147,10 @@ impl HttpView<'_> {
     fn receive(
         &mut self,
         result: Result<http::Response, http::Error>,
+        request: Arc<http::Request>,
     ) -> wasmtime::Result<Result<Resource<Response>, wit::Error>> {
         match result {
-            Ok(response) => Ok(Ok(self.table.push(self.ctx.hold(response)?)?)),
+            Ok(response) => Ok(Ok(self.table.push(self.ctx.hold(response, request)?)?)),
             Err(error) => match guest_error(error) {
                 Ok(error) => Ok(Err(error)),
                 Err(failure) => Err(failure.into()),
@@ -172,6 +182,9 @@ fn guest_error(error: http::Error) -> Result<wit::Error, HostFailure> {
         }
         http::Error::TooLarge(limit) => wit::Error::TooLarge(limit),
         http::Error::Invalid(reason) => wit::Error::Invalid(reason),
+        http::Error::Rejected { status, attempts, reason } => {
+            wit::Error::Rejected(wit::Rejection { status, attempts, reason })
+        }
         other => return Err(HostFailure(other)),
     })
 }
@@ -191,34 +204,52 @@ fn request(request: wit::Request) -> http::Request {
         headers: request.headers,
         body: request.body.map(Bytes::from),
         accept: request.accept,
+        reads: request.reads,
     }
 }
 
 impl wit::Host for HttpView<'_> {
     async fn send(&mut self, wanted: wit::Request) -> wasmtime::Result<Result<Resource<Response>, wit::Error>> {
-        let result = self.client()?.send(&self.ctx.read, request(wanted)).await;
-        self.receive(result)
+        let request = Arc::new(request(wanted));
+        let result = self.client()?.send(&self.ctx.read, request.as_ref()).await;
+        self.receive(result, request)
+    }
+
+    async fn reject(
+        &mut self,
+        response: Resource<Response>,
+        reason: String,
+        retryable: bool,
+    ) -> wasmtime::Result<Result<Resource<Response>, wit::Error>> {
+        let client = self.client()?;
+        let Response { status, headers, attempts, request, .. } = self.table.delete(response)?;
+        let rejected = http::Rejected { status, attempts, headers: &headers };
+        let reason: String = reason.chars().take(MAX_REASON_CHARS).collect();
+        let result = client.reject(&self.ctx.read, &request, &rejected, &reason, retryable).await;
+        self.receive(result, request)
     }
 
     async fn start(&mut self, wanted: wit::Request) -> wasmtime::Result<Resource<Pending>> {
         let client = self.client()?;
-        let texts = wanted.query.iter().chain(&wanted.headers).map(|(name, value)| name.len() + value.len());
-        let bytes = wanted.url.len() + wanted.body.as_ref().map_or(0, Vec::len) + texts.sum::<usize>();
-        let held = self.ctx.room(bytes)?;
+        let request = Arc::new(request(wanted));
+        let held = self.ctx.room(request.bytes())?;
         if self.ctx.pending.fetch_add(1, Ordering::Relaxed) >= self.ctx.max_pending {
             return Err(LimitReached::count(Limit::PendingRequests, self.ctx.max_pending).into());
         }
         let read = self.ctx.read.clone();
-        let task = tokio::spawn(async move { client.send(&read, request(wanted)).await });
-        Ok(self.table.push(Pending { task: Some(task), count: self.ctx.pending.clone(), _held: held })?)
+        let sent = request.clone();
+        let task = tokio::spawn(async move { client.send(&read, sent.as_ref()).await });
+        Ok(self.table.push(Pending { task: Some(task), request, count: self.ctx.pending.clone(), _held: held })?)
     }
 }
 
 impl wit::HostPending for HttpView<'_> {
     async fn wait(&mut self, pending: Resource<Pending>) -> wasmtime::Result<Result<Resource<Response>, wit::Error>> {
-        let task = self.table.get_mut(&pending)?.task.take().ok_or(Misuse::WaitedTwice)?;
+        let pending = self.table.get_mut(&pending)?;
+        let task = pending.task.take().ok_or(Misuse::WaitedTwice)?;
+        let request = pending.request.clone();
         let result = task.await?;
-        self.receive(result)
+        self.receive(result, request)
     }
 
     async fn drop(&mut self, pending: Resource<Pending>) -> wasmtime::Result<()> {

@@ -1,6 +1,6 @@
 //! Arguments that several subcommands share.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,8 +10,10 @@ use host::engine::Engine;
 use host::engine::cache::Cache;
 use host::engine::limits::Limits;
 use host::event::Observer;
-use host::http::{HostPattern, Rate, Rates, retry, transport};
+use host::http::proxy::{Of, Proxy};
+use host::http::{BreakerRules, HeaderNames, HostPattern, Pool, Rate, Rates, retry, transport};
 use host::run::{Described, Network};
+use host::state::SqliteBudgets;
 use host::time::SystemClock;
 
 use super::units::{parse_bytes, parse_duration};
@@ -48,15 +50,29 @@ pub(crate) struct NetworkArgs {
     /// Naming a private address here allows it. Repeatable.
     #[arg(long, value_name = "HOST", help_heading = "Network")]
     allow_host: Vec<HostPattern>,
-    /// Most requests: 10/s, 300/min, 5000/h, or with a burst 600/min:burst=20. For one host: HOST=10/s. Repeatable.
+    /// Most requests: 10/s, 300/min, 5000/h, a fixed delay as 1/200ms, or with a burst 600/min:burst=20. For one host:
+    /// HOST=10/s. Repeatable.
     #[arg(long, value_name = "RATE", help_heading = "Network", value_parser = parse_rate)]
     rate: Vec<(Option<String>, Rate)>,
+    /// Header in which the API tells its limit, where it has names of its own: limit=NAME, remaining=NAME, reset=NAME or
+    /// bucket=NAME. Repeatable.
+    #[arg(long, value_name = "WHAT=NAME", help_heading = "Network", value_parser = parse_budget_header)]
+    budget_header: Vec<(String, String)>,
+    /// File of rate limits that processes on this machine share [default: _budgets.db in the output folder].
+    #[arg(long, value_name = "FILE", help_heading = "Network")]
+    budgets: Option<PathBuf>,
     /// Times that a request is sent in all before it fails.
     #[arg(long, value_name = "N", default_value_t = 6, help_heading = "Network")]
     attempts: u32,
     /// First wait between attempts; it doubles each time, with jitter.
     #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = parse_duration, help_heading = "Network")]
     retry_base: Duration,
+    /// Longest wait between attempts, where the server does not ask for a longer one.
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_duration, help_heading = "Network")]
+    retry_cap: Duration,
+    /// Failures of a host in a row after which it is left alone for a while; 0 for never.
+    #[arg(long, value_name = "N", default_value_t = 30, help_heading = "Network")]
+    breaker: u32,
     /// Longest wait for a rate limit; what would take longer ends the read, which the next run goes on with.
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = parse_duration, help_heading = "Network")]
     max_wait: Duration,
@@ -75,6 +91,19 @@ pub(crate) struct NetworkArgs {
     /// Longest time of one request.
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = parse_duration, help_heading = "Network")]
     request_timeout: Duration,
+    /// Proxy for all requests: http://HOST:PORT, https://… or socks5://… [default: the variables https_proxy, HTTPS_PROXY,
+    /// http_proxy, all_proxy and ALL_PROXY].
+    #[arg(long, value_name = "URL", help_heading = "Network")]
+    proxy: Option<String>,
+    /// Hosts that are asked without a proxy, separated by commas; * for all [default: the variables no_proxy, NO_PROXY].
+    #[arg(long, value_name = "LIST", help_heading = "Network")]
+    no_proxy: Option<String>,
+    /// Certificate chain that this client shows to servers, in PEM; goes with --client-key.
+    #[arg(long, value_name = "FILE", requires = "client_key", help_heading = "Network")]
+    client_cert: Option<PathBuf>,
+    /// Private key of --client-cert, in PEM.
+    #[arg(long, value_name = "FILE", requires = "client_cert", help_heading = "Network")]
+    client_key: Option<PathBuf>,
     /// Certificate authorities to trust besides the public ones, in PEM.
     #[arg(long, value_name = "FILE", help_heading = "Network")]
     ca_file: Option<PathBuf>,
@@ -165,14 +194,92 @@ fn parse_rate(text: &str) -> Result<(Option<String>, Rate), String> {
     Ok((host, rate.parse().map_err(|error: host::http::RateError| error.to_string())?))
 }
 
+fn parse_budget_header(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((what @ ("limit" | "remaining" | "reset" | "bucket"), name)) if !name.is_empty() => {
+            Ok((what.to_owned(), name.to_owned()))
+        }
+        _ => Err(format!("write limit=NAME, remaining=NAME, reset=NAME or bucket=NAME: {text:?}")),
+    }
+}
+
+/// The first of these environment variables that is set and not empty.
+fn variable(names: &[&'static str]) -> Option<(&'static str, String)> {
+    names.iter().find_map(|name| Some((*name, std::env::var(name).ok().filter(|text| !text.is_empty())?)))
+}
+
 impl NetworkArgs {
-    pub(crate) fn network(&self) -> Result<Network, CliError> {
-        let ca_pem = match &self.ca_file {
-            Some(path) => Some(std::fs::read(path).map_err(|error| {
+    /// The proxies of the flag, else of the environment, by the names that curl knows. `HTTP_PROXY` is none of them: a web
+    /// server sets it from a header of its own client.
+    fn proxies(&self) -> Result<Vec<Proxy>, CliError> {
+        let read = |of: Of, text: &str, from: &str| {
+            let next = format!("mend {from}, or give --no-proxy '*' to use none");
+            Proxy::new(of, text).map_err(|error| CliError::usage(format!("{from}: {error}")).next(next))
+        };
+        if let Some(text) = &self.proxy {
+            return Ok(vec![read(Of::All, text, "--proxy")?]);
+        }
+        if self.no_proxy.as_deref() == Some("*") {
+            return Ok(Vec::new());
+        }
+        let mut proxies = Vec::new();
+        for (of, names) in [
+            (Of::Https, &["https_proxy", "HTTPS_PROXY"][..]),
+            (Of::Http, &["http_proxy"]),
+            (Of::All, &["all_proxy", "ALL_PROXY"]),
+        ] {
+            if let Some((name, text)) = variable(names) {
+                proxies.push(read(of, &text, name)?);
+            }
+        }
+        Ok(proxies)
+    }
+
+    /// Budgets are shared through a file, also one in the output folder.
+    fn pool(&self, out: Option<&Path>) -> Result<Pool, CliError> {
+        let Some(path) = self.budgets.clone().or_else(|| Some(out?.join("_budgets.db"))) else {
+            return Ok(Pool::default());
+        };
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            // Where it cannot be made, the run itself says so, or the file below.
+            let _ = std::fs::create_dir_all(folder);
+        }
+        match SqliteBudgets::open(&path) {
+            Ok(store) => Ok(Pool::with_store(Arc::new(store))),
+            // It only costs the sharing.
+            Err(_) if self.budgets.is_none() => Ok(Pool::default()),
+            Err(reason) => Err(CliError::usage(format!("cannot share rate limits through {reason}"))
+                .next("give --budgets another file")),
+        }
+    }
+
+    pub(crate) fn network(&self, out: Option<&Path>) -> Result<Network, CliError> {
+        let mut budget_headers = HeaderNames::default();
+        for (what, name) in &self.budget_header {
+            let place = match what.as_str() {
+                "limit" => &mut budget_headers.limit,
+                "remaining" => &mut budget_headers.remaining,
+                "reset" => &mut budget_headers.reset,
+                _ => &mut budget_headers.bucket,
+            };
+            *place = Some(name.clone());
+        }
+        let read = |path: &PathBuf, flag: &str| {
+            std::fs::read(path).map_err(|error| {
                 CliError::usage(format!("cannot read {}: {error}", path.display()))
-                    .next("give --ca-file a file of certificates in PEM")
-            })?),
-            None => None,
+                    .next(format!("give {flag} a file of certificates in PEM"))
+            })
+        };
+        let ca_pem = self.ca_file.as_ref().map(|path| read(path, "--ca-file")).transpose()?;
+        let client_pem = match (&self.client_cert, &self.client_key) {
+            (Some(certificates), Some(key)) => Some(transport::ClientPem {
+                certificates: read(certificates, "--client-cert")?,
+                key: std::fs::read(key).map_err(|error| {
+                    CliError::usage(format!("cannot read {}: {error}", key.display()))
+                        .next("give --client-key the certificate's private key in PEM")
+                })?,
+            }),
+            _ => None,
         };
         let mut rates = Rates::default();
         for (host, rate) in &self.rate {
@@ -182,16 +289,23 @@ impl NetworkArgs {
             }
         }
         Ok(Network {
+            grant: None,
             allow_hosts: self.allow_host.clone(),
             transport: transport::Options {
                 connect_timeout: self.connect_timeout,
                 idle_timeout: self.idle_timeout,
                 total_timeout: self.request_timeout,
                 ca_pem,
+                client_pem,
+                proxies: self.proxies()?,
+                no_proxy: self.no_proxy.clone().or_else(|| variable(&["no_proxy", "NO_PROXY"]).map(|(_, text)| text)),
                 ..transport::Options::default()
             },
-            retry: retry::Rules { attempts: self.attempts.max(1), base: self.retry_base, ..retry::Rules::default() },
+            retry: retry::Rules { attempts: self.attempts.max(1), base: self.retry_base, cap: self.retry_cap },
+            breaker: BreakerRules { failures: self.breaker, ..BreakerRules::default() },
             rates,
+            budget_headers,
+            pool: self.pool(out)?,
             max_wait: self.max_wait,
             max_in_flight: self.max_in_flight.max(1),
             max_body_bytes: self.max_response,
@@ -206,12 +320,17 @@ impl ConnectorArgs {
         limits: &LimitArgs,
         observer: Arc<dyn Observer>,
     ) -> Result<Described, CliError> {
-        let path = connectors::find(&self.connector)?;
+        let path = connectors::find(&self.connector)?.path;
         let cache = if self.no_cache { None } else { self.cache_folder().map(Cache::new) };
         let engine = Engine::new(limits.limits(), cache).map_err(|error| {
             CliError::usage(format!("the engine cannot be set up: {error}")).next("look at the values of the limits")
         })?;
         Ok(Described::load(Arc::new(engine), &path, observer, Arc::new(SystemClock::new())).await?)
+    }
+
+    /// Tells whether the connector came along with the host.
+    pub(crate) fn came_along(&self) -> Result<bool, CliError> {
+        Ok(connectors::find(&self.connector)?.came_along)
     }
 
     fn cache_folder(&self) -> Option<PathBuf> {
@@ -237,6 +356,11 @@ impl Source for Outside {
 }
 
 impl ConfigArgs {
+    /// Returns the file, where there is one.
+    pub(crate) fn file(&self) -> Option<&PathBuf> {
+        self.config.as_ref()
+    }
+
     /// Reads the configuration.
     pub(crate) fn sources(&self) -> Result<Sources, CliError> {
         let file = match &self.config {

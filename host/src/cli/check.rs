@@ -6,6 +6,7 @@ use clap::Args;
 use host::http::Archive;
 
 use super::args::{ConfigArgs, ConnectorArgs, LimitArgs, NetworkArgs};
+use super::grant::GrantArgs;
 use super::print::Out;
 use super::progress::{Progress, Style};
 use super::{CliError, Exit};
@@ -17,6 +18,8 @@ pub(crate) struct CheckArgs {
     connector: ConnectorArgs,
     #[command(flatten)]
     config: ConfigArgs,
+    #[command(flatten)]
+    grant: GrantArgs,
     #[command(flatten)]
     network: NetworkArgs,
     #[command(flatten)]
@@ -35,7 +38,11 @@ impl CheckArgs {
         let described = self.connector.describe(&self.limits, observer.clone()).await?;
         let name = &self.connector.connector;
         let config = described.configure(self.config.sources()?).map_err(|error| CliError::from(error).about(name))?;
-        Ok(described.open(config, &self.network.network()?, Archive::disabled(), "check", observer)?)
+        let came_along = self.connector.came_along()?;
+        let grant = self.grant.decide(&described, &config, self.config.file(), came_along);
+        let grant = grant.map_err(|error| error.about(name))?;
+        let network = host::run::Network { grant, ..self.network.network(None)? };
+        Ok(described.open(config, &network, Archive::disabled(), "check", observer)?)
     }
 }
 

@@ -7,16 +7,23 @@ use super::CliError;
 /// Folder of the connectors that come along, beside the program.
 const FOLDER: &str = "connectors";
 
+/// A connector's file, and whether it came along with the host.
+pub(crate) struct Found {
+    pub(crate) path: PathBuf,
+    /// Only what was asked for by name: whoever can write to its folder can write to the program beside it as well.
+    pub(crate) came_along: bool,
+}
+
 /// Turns what the user wrote into a file. A name is one without a separator and without an ending.
-pub(crate) fn find(connector: &str) -> Result<PathBuf, CliError> {
+pub(crate) fn find(connector: &str) -> Result<Found, CliError> {
     let path = Path::new(connector);
     if path.components().count() > 1 || path.extension().is_some() || path.exists() {
-        return Ok(path.to_owned());
+        return Ok(Found { path: path.to_owned(), came_along: false });
     }
     let folder = folder()?;
     let found = folder.join(format!("{connector}.wasm"));
     if found.exists() {
-        return Ok(found);
+        return Ok(Found { path: found, came_along: true });
     }
     let known = known(&folder);
     let next = match host::config::nearest(connector, &known) {

@@ -14,6 +14,7 @@ enum Kind {
     Usage,
     Config,
     Connector,
+    Grant,
     Output,
     Internal,
 }
@@ -24,6 +25,7 @@ impl Kind {
             Self::Usage => "usage",
             Self::Config => "config",
             Self::Connector => "connector",
+            Self::Grant => "grant",
             Self::Output => "output",
             Self::Internal => "internal",
         }
@@ -53,6 +55,10 @@ impl CliError {
 
     pub(crate) fn config(message: impl Into<String>) -> Self {
         Self::new(Kind::Config, message)
+    }
+
+    pub(crate) fn grant(message: impl Into<String>) -> Self {
+        Self::new(Kind::Grant, message)
     }
 
     pub(crate) fn internal(message: impl Into<String>) -> Self {
@@ -167,9 +173,28 @@ impl From<OpenError> for CliError {
             }
             OpenError::Host(_) => (Kind::Connector, "mend the value it is filled from, or tell the connector's author"),
             OpenError::HostValue(_) => (Kind::Config, "set it in the configuration or with --set"),
+            OpenError::SecretNotGranted(_) => (
+                Kind::Grant,
+                "leave it out of the configuration, or run with --grant after taking the connector out of connectors.lock",
+            ),
+            OpenError::Transport(host::http::transport::BuildError::ClientCertificate(_)) => {
+                (Kind::Usage, "check the files given to --client-cert and --client-key, and that they belong together")
+            }
             OpenError::Transport(_) => (Kind::Usage, "check the file given to --ca-file"),
         };
         Self::new(kind, chain(&error)).next(next)
+    }
+}
+
+impl From<host::grant::LockError> for CliError {
+    fn from(error: host::grant::LockError) -> Self {
+        use host::grant::LockError;
+        let next = match &error {
+            LockError::Io { .. } => "check the path and its permissions, or give another file with --lock",
+            LockError::Malformed { .. } => "mend the file, or remove it and grant again with --grant",
+            LockError::Newer { .. } => "use the newer host, or give another file with --lock",
+        };
+        Self::new(Kind::Grant, chain(&error)).next(next)
     }
 }
 

@@ -29,11 +29,13 @@ pub(crate) async fn inspect(args: InspectArgs, out: &mut Out) -> Result<Exit, Cl
     let described = args.connector.describe(&args.limits, observer).await?;
     let description = described.description();
     let summary = described.connector().summary();
+    let wants = described.wants()?;
     let schema: Value = serde_json::from_str(&description.config_schema).unwrap_or_default();
     if args.json {
         let value = serde_json::json!({
             "name": description.name, "version": description.version, "summary": description.summary,
-            "docs_url": description.docs_url, "hosts": description.hosts, "config_schema": schema,
+            "docs_url": description.docs_url, "hosts": description.hosts, "methods": wants.methods, "secrets": wants.secrets, "limits": wants.limits,
+            "config_schema": schema,
             "file": summary.path, "bytes": summary.bytes, "digest": summary.digest,
             "imports": summary.imports, "exports": summary.exports, "core_instances": summary.core_instances,
         });
@@ -56,6 +58,10 @@ pub(crate) async fn inspect(args: InspectArgs, out: &mut Out) -> Result<Exit, Cl
         }
     ))?;
     out.line(format!("reaches        {}", description.hosts.join(", ")))?;
+    out.line(format!("methods        {}", wants.methods.join(", ")))?;
+    if !wants.limits.is_empty() {
+        out.line(format!("keeps to       {}", wants.limits.join(", ")))?;
+    }
     out.line("")?;
     out.line("Configuration (* required)")?;
     let mut rows = Vec::new();

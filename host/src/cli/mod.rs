@@ -4,6 +4,7 @@ mod args;
 mod check;
 mod connectors;
 mod error;
+mod grant;
 mod inspect;
 mod print;
 mod progress;

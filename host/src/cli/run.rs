@@ -9,6 +9,7 @@ use host::event::Observer;
 use host::run::{Format, Options, PartLimits, Stop, Stopper, Verdict};
 
 use super::args::{ConfigArgs, ConnectorArgs, LimitArgs, NetworkArgs};
+use super::grant::GrantArgs;
 use super::print::{self, Out};
 use super::progress::{Progress, Style};
 use super::summary;
@@ -68,6 +69,8 @@ pub(crate) struct RunArgs {
     #[arg(long, short)]
     verbose: bool,
     #[command(flatten)]
+    grant: GrantArgs,
+    #[command(flatten)]
     network: NetworkArgs,
     #[command(flatten)]
     limits: LimitArgs,
@@ -100,10 +103,18 @@ pub(crate) async fn run(args: RunArgs, out: &mut Out) -> Result<Exit, CliError> 
         }
     });
     let described = args.connector.describe(&args.limits, observer.clone()).await?;
+    let connection = args.connection.clone().unwrap_or_else(|| described.description().name.clone());
+    host::run::check_connection(&connection)?;
+    let about = |error: CliError| error.about(&args.connector.connector);
+    let sources = args.config.sources()?;
+    let config = described.configure(sources.clone()).map_err(|error| about(error.into()))?;
+    let came_along = args.connector.came_along()?;
+    let grant = args.grant.decide(&described, &config, args.config.file(), came_along).map_err(about)?;
+    drop(config);
     let options = Options {
-        connection: args.connection.clone().unwrap_or_else(|| described.description().name.clone()),
+        connection,
         out: args.out.clone(),
-        sources: args.config.sources()?,
+        sources,
         streams: args.stream.clone(),
         format: match args.format {
             FormatArg::Parquet => Format::Parquet,
@@ -115,7 +126,7 @@ pub(crate) async fn run(args: RunArgs, out: &mut Out) -> Result<Exit, CliError> 
         concurrency: args.concurrency,
         parts: PartLimits { rows: args.part_rows.max(1), bytes: args.part_bytes.max(1), age: args.part_age },
         archive: !args.no_archive,
-        network: args.network.network()?,
+        network: host::run::Network { grant, ..args.network.network(Some(&args.out))? },
     };
     let report = host::run::run(described, options, observer, stop).await;
     let report = report.map_err(|error| CliError::from(error).about(&args.connector.connector))?;

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 /// A configuration as its user gave it, before the connector's schema is known.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Sources {
     /// The file's content, with values from outside filled in.
     pub value: Value,

@@ -8,7 +8,7 @@ mod validate;
 use serde_json::Value;
 
 pub use self::load::{LoadError, Source, Sources, load};
-pub use self::validate::{Problem, SchemaError, nearest};
+pub use self::validate::{Problem, SchemaError, SchemaFacts, nearest};
 use crate::auth::Secrets;
 
 /// A configuration that fits its connector.
@@ -20,6 +20,8 @@ pub struct Config {
     pub secrets: Secrets,
     /// Names of what the user gave (not the schema's defaults), as JSON pointers.
     pub given: Value,
+    /// Places of secrets in what the user gave, as `auth.token` or `keys[].value`.
+    pub secret_places: Vec<String>,
     /// Secrets given in plain text in a configuration file or on the command line, and values from the environment or a
     /// file that the connector does not declare as secret: things to warn of.
     pub warnings: Vec<String>,
@@ -73,7 +75,8 @@ impl Config {
             }
         }
         let (visible, secrets) = secrets::split(value, &places).map_err(ConfigError::Secret)?;
-        Ok(Self { visible, secrets, given, warnings })
+        let secret_places = places.iter().map(|place| validate::general_place(place)).collect();
+        Ok(Self { visible, secrets, given, secret_places, warnings })
     }
 
     /// Returns a digest of what the connector reads by: everything but the secrets, which may be renewed at any time.

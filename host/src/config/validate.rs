@@ -38,6 +38,8 @@ pub(super) struct Schema {
 
 /// How deep references and nested schemas are followed; real schemas need less than ten.
 const MAX_DEPTH: usize = 32;
+/// Secrets that a schema can name; more than anybody would read through.
+const MAX_SECRETS: usize = 1000;
 
 impl Schema {
     pub(super) fn parse(text: &str) -> Result<Self, SchemaError> {
@@ -239,6 +241,83 @@ impl Schema {
         *target = typed(text, &self.applying(&schemas));
         Ok(())
     }
+}
+
+/// What a schema says without a configuration.
+pub struct SchemaFacts(Schema);
+
+impl SchemaFacts {
+    /// Reads a schema.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn of(text: &str) -> Result<Self, SchemaError> {
+        Ok(Self(Schema::parse(text)?))
+    }
+
+    /// Returns the default text of a property, by its name (`a.b` for one inside of another).
+    pub fn default_text(&self, name: &str) -> Option<String> {
+        let mut schemas = vec![&self.0.root];
+        for step in name.split('.') {
+            schemas = members_schemas(&self.0.applying(&schemas), step);
+        }
+        let defaults = self.0.applying(&schemas).into_iter().filter_map(|schema| schema.get("default")?.as_str());
+        defaults.map(str::to_owned).next()
+    }
+
+    /// Returns the places of all secrets that a configuration can have, as `auth.token` or `keys[].value`; `*` stands for
+    /// any name.
+    pub fn secrets(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        self.find(&[&self.0.root], "", &mut Vec::new(), &mut found);
+        found.sort();
+        found.dedup();
+        found
+    }
+
+    fn find<'a>(&'a self, schemas: &[&'a Value], place: &str, above: &mut Vec<*const Value>, found: &mut Vec<String>) {
+        let schemas = self.0.applying(schemas);
+        if schemas.iter().any(|schema| schema.get("writeOnly") == Some(&Value::Bool(true))) {
+            found.push(place.to_owned());
+            return;
+        }
+        for schema in schemas {
+            // A schema that refers to itself has the same secrets again, ever deeper.
+            if above.contains(&std::ptr::from_ref(schema)) || above.len() > MAX_DEPTH || found.len() >= MAX_SECRETS {
+                continue;
+            }
+            above.push(std::ptr::from_ref(schema));
+            for (name, inner) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+                let place = if place.is_empty() { name.clone() } else { format!("{place}.{name}") };
+                self.find(&[inner], &place, above, found);
+            }
+            if let Some(inner) = schema.get("additionalProperties").filter(|inner| inner.is_object()) {
+                let place = if place.is_empty() { "*".to_owned() } else { format!("{place}.*") };
+                self.find(&[inner], &place, above, found);
+            }
+            let items = schema.get("prefixItems").and_then(Value::as_array).into_iter().flatten();
+            for inner in items.chain(schema.get("items")) {
+                self.find(&[inner], &format!("{place}[]"), above, found);
+            }
+            above.pop();
+        }
+    }
+}
+
+/// Writes a JSON pointer the way that [`SchemaFacts::secrets`] does: `/keys/0/value` is `keys[].value`.
+pub(super) fn general_place(pointer: &str) -> String {
+    let mut place = String::new();
+    for step in pointer.split('/').skip(1) {
+        if !step.is_empty() && step.bytes().all(|byte| byte.is_ascii_digit()) {
+            place.push_str("[]");
+            continue;
+        }
+        if !place.is_empty() {
+            place.push('.');
+        }
+        place.push_str(&step.replace("~1", "/").replace("~0", "~"));
+    }
+    place
 }
 
 fn child<'a>(schema: &'a Value, step: &str) -> Option<&'a Value> {

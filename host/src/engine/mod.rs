@@ -266,7 +266,7 @@ impl Instance {
     /// When the connector crashes, misuses the contract, reaches a limit, or does not come to an end.
     pub async fn describe(&mut self) -> Result<source::Description, CallError> {
         let description = self.ask_description().await.map_err(starting)?;
-        let source::Description { name, version, summary, docs_url, config_schema, hosts } = &description;
+        let source::Description { name, version, summary, docs_url, config_schema, hosts, .. } = &description;
         let texts = [name, version, summary, config_schema].into_iter().chain(docs_url).chain(hosts);
         let bytes: usize = texts.map(String::len).sum();
         if bytes > MAX_DESCRIPTION_BYTES {

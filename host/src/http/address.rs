@@ -54,6 +54,8 @@ pub struct AddressRefused {
 pub struct Resolver {
     policy: Arc<Policy>,
     names: Arc<dyn Names>,
+    /// Hosts of the user's proxies.
+    proxies: Vec<String>,
 }
 
 impl fmt::Debug for Resolver {
@@ -65,7 +67,15 @@ impl fmt::Debug for Resolver {
 impl Resolver {
     /// Makes a resolver that obeys `policy`.
     pub fn new(policy: Arc<Policy>, names: Arc<dyn Names>) -> Self {
-        Self { policy, names }
+        Self { policy, names, proxies: Vec::new() }
+    }
+
+    /// Allows any address to the hosts of proxies. A connector cannot reach them by that: its own requests pass the policy's
+    /// list of hosts first.
+    #[must_use]
+    pub fn with_proxies(mut self, hosts: Vec<String>) -> Self {
+        self.proxies = hosts;
+        self
     }
 
     /// Looks up a name and returns the addresses that may be connected to.
@@ -74,7 +84,7 @@ impl Resolver {
     /// [`AddressRefused`] (inside the box) when there are addresses but none may be connected to; else the resolver's own.
     pub async fn resolve(&self, name: &str) -> Result<Vec<IpAddr>, Box<dyn std::error::Error + Send + Sync>> {
         let addresses = self.names.lookup(name).await?;
-        if self.policy.private_granted(name) {
+        if self.policy.private_granted(name) || self.proxies.iter().any(|host| host == name) {
             return Ok(addresses);
         }
         let mut refused = None;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::structured;
+
 /// A reset further away than this many seconds is no number of seconds from now but a time since the epoch: 2001.
 const EPOCH_SECONDS: f64 = 1e9;
 /// From here on, a time since the epoch is in milliseconds: as seconds it would be the year 5138.
@@ -18,29 +20,57 @@ pub struct Learned {
     pub reset_at_ms: Option<u64>,
 }
 
-/// Reads the limit from `X-RateLimit-*`, `X-Rate-Limit-*` and `RateLimit-*`, or from the structured `RateLimit` field of
+/// Names of the headers in which an API tells its limits, where it has its own.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HeaderNames {
+    /// Requests of a whole window.
+    pub limit: Option<String>,
+    /// Requests left.
+    pub remaining: Option<String>,
+    /// When the window ends.
+    pub reset: Option<String>,
+    /// The server's own name for the budget, as GitHub's `x-ratelimit-resource`.
+    pub bucket: Option<String>,
+}
+
+/// Prefixes of the names in use. No standard has them; they are GitHub's and its many followers', Twitter's, and those of
+/// draft-ietf-httpapi-ratelimit-headers before its version 7.
+const FAMILIES: [&str; 3] = ["x-ratelimit-", "x-rate-limit-", "ratelimit-"];
+
+/// Reads every window that an answer tells of, by the name of its policy: the names given, `X-RateLimit-*`,
+/// `X-Rate-Limit-*` and `RateLimit-*` (one window without a name), or the structured `RateLimit` and `RateLimit-Policy` of
 /// draft-ietf-httpapi-ratelimit-headers.
-pub fn learned(headers: &[(String, String)], now_ms: u64) -> Learned {
-    let family = |part: &str| {
-        ["x-ratelimit-", "x-rate-limit-", "ratelimit-"]
-            .iter()
-            .find_map(|prefix| value(headers, &format!("{prefix}{part}")))
+pub fn windows(headers: &[(String, String)], names: &HeaderNames, now_ms: u64) -> Vec<(String, Learned)> {
+    let family = |own: &Option<String>, part: &str| match own {
+        Some(own) => value(headers, own),
+        None => FAMILIES.iter().find_map(|prefix| value(headers, &format!("{prefix}{part}"))),
     };
     let classic = Learned {
-        limit: family("limit").and_then(first_count),
-        remaining: family("remaining").and_then(first_count),
-        reset_at_ms: family("reset").and_then(|text| reset_at_ms(text, now_ms)),
+        limit: family(&names.limit, "limit").and_then(first_count),
+        remaining: family(&names.remaining, "remaining").and_then(first_count),
+        reset_at_ms: family(&names.reset, "reset").and_then(|text| reset_at_ms(text, now_ms)),
     };
     if classic.remaining.is_some() {
-        return classic;
+        return vec![(String::new(), classic)];
     }
-    let tightest = headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("ratelimit"));
-    let tightest = tightest.filter_map(|(_, value)| structured(value, now_ms)).min_by_key(|learned| learned.remaining);
-    let policy = || value(headers, "ratelimit-policy").and_then(|text| parameter(text, "q")).and_then(count);
-    match tightest {
-        Some(tightest) => Learned { limit: tightest.limit.or_else(policy), ..tightest },
-        None => classic,
-    }
+    let structured = structured::windows(headers, now_ms);
+    if structured.is_empty() && classic != Learned::default() { vec![(String::new(), classic)] } else { structured }
+}
+
+/// Reads the tightest window that an answer tells of, by the usual names.
+pub fn learned(headers: &[(String, String)], now_ms: u64) -> Learned {
+    let windows = windows(headers, &HeaderNames::default(), now_ms).into_iter().map(|(_, learned)| learned);
+    let told = |learned: &Learned| learned.remaining.unwrap_or(u32::MAX);
+    windows.min_by_key(|learned| (told(learned), std::cmp::Reverse(learned.reset_at_ms))).unwrap_or_default()
+}
+
+/// Reads the server's own name for the budget that a request counted against.
+pub fn bucket(headers: &[(String, String)], names: &HeaderNames) -> Option<String> {
+    /// Longer ones are no names.
+    const MAX_BYTES: usize = 100;
+    let own = names.bucket.as_deref();
+    let text = own.map_or_else(|| value(headers, "x-ratelimit-resource"), |own| value(headers, own))?.trim();
+    (!text.is_empty() && text.len() <= MAX_BYTES).then(|| text.to_owned())
 }
 
 /// Reads Retry-After: when to come back, in milliseconds since the Unix epoch (RFC 9110, section 10.2.3).
@@ -64,7 +94,7 @@ pub fn reset_at_ms(text: &str, now_ms: u64) -> Option<u64> {
     }
 }
 
-fn after(now_ms: u64, seconds: f64) -> Option<u64> {
+pub(super) fn after(now_ms: u64, seconds: f64) -> Option<u64> {
     let wait = Duration::try_from_secs_f64(seconds).ok()?;
     Some(now_ms.saturating_add(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)))
 }
@@ -113,38 +143,13 @@ fn iso_ms(text: &str) -> Option<u64> {
     u64::try_from(seconds * 1_000 + milliseconds).ok()
 }
 
-/// Reads one `RateLimit` field: `"default";r=50;t=30`, several of them, or `limit=100, remaining=50, reset=30` as an older
-/// draft had it. Of several, the one with the least left counts.
-fn structured(text: &str, now_ms: u64) -> Option<Learned> {
-    if let Some(remaining) = parameter(text, "remaining") {
-        return Some(Learned {
-            limit: parameter(text, "limit").and_then(count),
-            remaining: count(remaining),
-            reset_at_ms: parameter(text, "reset").and_then(|text| after(now_ms, text.parse().ok()?)),
-        });
-    }
-    let items = text.split(',').filter_map(|item| {
-        let remaining = count(parameter(item, "r")?)?;
-        let reset_at_ms = parameter(item, "t").and_then(|text| after(now_ms, text.parse().ok()?));
-        Some(Learned { limit: None, remaining: Some(remaining), reset_at_ms })
-    });
-    items.min_by_key(|item| (item.remaining, std::cmp::Reverse(item.reset_at_ms)))
-}
-
-fn parameter<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    text.split([';', ',']).find_map(|part| {
-        let (own, value) = part.split_once('=')?;
-        (own.trim() == name).then(|| value.trim().trim_matches('"'))
-    })
-}
-
 /// The first number of `100, 100;w=60`, as gateways write it.
 fn first_count(text: &str) -> Option<u32> {
     count(text.split([',', ';']).next()?.trim())
 }
 
 /// A whole number of requests; some servers write `12.0`, some `-1` for "none left".
-fn count(text: &str) -> Option<u32> {
+pub(super) fn count(text: &str) -> Option<u32> {
     let number = text.parse::<f64>().ok().filter(|number| number.is_finite())?;
     Some(number.clamp(0.0, f64::from(u32::MAX)) as u32)
 }
@@ -211,7 +216,10 @@ mod tests {
             &[("RateLimit-Limit", "60, 60;w=60"), ("RateLimit-Remaining", "7"), ("RateLimit-Reset", "30")],
             &[("RateLimit", "limit=60, remaining=7, reset=30")],
             &[("RateLimit", "\"default\";r=7;t=30"), ("RateLimit-Policy", "\"default\";q=60;w=60")],
-            &[("RateLimit", "\"day\";r=900;t=80000, \"minute\";r=7;t=30"), ("RateLimit-Policy", "\"m\";q=60;w=60")],
+            &[
+                ("RateLimit", "\"day\";r=900;t=80000, \"minute\";r=7;t=30"),
+                ("RateLimit-Policy", "\"day\";q=1000;w=86400, \"minute\";q=60;w=60"),
+            ],
             &[
                 ("RateLimit", "\"day\";r=900;t=80000"),
                 ("RateLimit", "\"m\";r=7;t=30"),
@@ -225,5 +233,27 @@ mod tests {
             Learned::default()
         );
         assert_eq!(learned(&headers(&[("x-ratelimit-remaining", "-1")]), NOW).remaining, Some(0));
+    }
+
+    #[test]
+    fn an_api_may_have_names_of_its_own() {
+        let names = HeaderNames {
+            limit: Some("X-Quota".to_owned()),
+            remaining: Some("X-Quota-Left".to_owned()),
+            reset: Some("X-Quota-Until".to_owned()),
+            bucket: Some("X-Quota-Name".to_owned()),
+        };
+        let own = headers(&[
+            ("x-quota", "60"),
+            ("x-quota-left", "7"),
+            ("x-quota-until", "2023-11-14T22:13:50Z"),
+            ("x-quota-name", "reports"),
+            ("x-ratelimit-remaining", "0"),
+        ]);
+        let whole = Learned { limit: Some(60), remaining: Some(7), reset_at_ms: Some(NOW + 30_000) };
+        assert_eq!(windows(&own, &names, NOW), [(String::new(), whole)]);
+        assert_eq!(bucket(&own, &names).as_deref(), Some("reports"));
+        assert_eq!(bucket(&headers(&[("X-RateLimit-Resource", "search")]), &HeaderNames::default()).unwrap(), "search");
+        assert_eq!(bucket(&own, &HeaderNames::default()), None);
     }
 }

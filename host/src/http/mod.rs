@@ -17,15 +17,18 @@
 
 pub mod address;
 pub mod archive;
+pub mod breaker;
 pub mod budget;
 mod credentials;
 pub mod encoding;
 pub mod learned;
 pub mod policy;
+pub mod proxy;
 pub mod rate;
 mod redirect;
 mod request;
 pub mod retry;
+mod structured;
 pub mod transport;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,7 +38,10 @@ use bytes::Bytes;
 use url::Url;
 
 pub use self::archive::Archive;
-pub use self::budget::{Budget, Budgets};
+pub use self::breaker::BreakerRules;
+pub use self::budget::shared::Pool;
+pub use self::budget::{Budget, Budgets, budget_id};
+pub use self::learned::HeaderNames;
 pub use self::policy::{Denial, Granted, HostPattern, Policy};
 pub use self::rate::{Rate, RateError, Rates};
 pub use self::request::{Method, Request};
@@ -44,7 +50,7 @@ pub use self::transport::{Network, Transport};
 use self::archive::Exchange;
 use self::encoding::{ACCEPT_ENCODING, Codings, DecodeError};
 use self::request::Template;
-use self::retry::{Decision, Outcome};
+use self::retry::{Decision, Outcome, Try};
 use self::transport::{Failure, FailureKind, Incoming};
 use crate::auth::Secrets;
 use crate::event::{Event, Observer, Silent};
@@ -82,6 +88,16 @@ pub enum Error {
     /// The request itself is malformed; the text names the rule.
     #[error("invalid request: {0}")]
     Invalid(String),
+    /// A response that the connector rejected, for good.
+    #[error("status {status} after {attempts} attempts, rejected by the connector: {reason}")]
+    Rejected {
+        /// The status.
+        status: u16,
+        /// Times the request was sent.
+        attempts: u32,
+        /// Why, in the connector's words.
+        reason: String,
+    },
     /// The budget asks for a wait longer than the limit: the read has to end and go on later.
     #[error("the rate limit of {budget} asks to wait longer than --max-wait allows; come back at {}", http_date(*.until_ms))]
     Wait {
@@ -119,6 +135,17 @@ impl Response {
     }
 }
 
+/// What the host needs to know of a response that a connector rejects.
+#[derive(Debug, Clone, Copy)]
+pub struct Rejected<'a> {
+    /// The status.
+    pub status: u16,
+    /// Times the request was sent.
+    pub attempts: u32,
+    /// The headers.
+    pub headers: &'a [(String, String)],
+}
+
 /// Everything that a client needs.
 #[derive(Clone)]
 pub struct Config {
@@ -136,8 +163,14 @@ pub struct Config {
     pub archive: Archive,
     /// When requests are sent again.
     pub retry: retry::Rules,
+    /// When a host is left alone.
+    pub breaker: BreakerRules,
     /// The rates that the user sets.
     pub rates: Rates,
+    /// Where an API with names of its own tells what is left.
+    pub budget_headers: HeaderNames,
+    /// Who else knows of the budgets. Nobody by default.
+    pub pool: Pool,
     /// Longest wait for a budget or a retry. 1 hour by default.
     pub max_wait: Duration,
     /// Most requests under way. 16 by default.
@@ -161,7 +194,10 @@ impl Config {
             observer: Arc::new(Silent),
             archive: Archive::disabled(),
             retry: retry::Rules::default(),
+            breaker: BreakerRules::default(),
             rates: Rates::default(),
+            budget_headers: HeaderNames::default(),
+            pool: Pool::default(),
             max_wait: Duration::from_secs(3_600),
             max_in_flight: 16,
             max_body_bytes: 64 * 1024 * 1024,
@@ -181,6 +217,7 @@ pub struct Client {
 struct Shared {
     config: Config,
     budgets: Budgets,
+    breakers: breaker::Breakers,
     jitter: Mutex<fastrand::Rng>,
 }
 
@@ -201,7 +238,8 @@ struct Attempt {
 impl Client {
     /// Makes a client.
     pub fn new(config: Config) -> Self {
-        let budgets = Budgets::new(
+        let budgets = Budgets::within(
+            config.pool.clone(),
             Arc::clone(&config.time),
             Arc::clone(&config.observer),
             config.rates.clone(),
@@ -209,7 +247,8 @@ impl Client {
             config.max_in_flight,
         );
         let jitter = Mutex::new(fastrand::Rng::with_seed(config.seed));
-        Self { shared: Arc::new(Shared { config, budgets, jitter }) }
+        let breakers = breaker::Breakers::new(config.breaker);
+        Self { shared: Arc::new(Shared { config, budgets, breakers, jitter }) }
     }
 
     /// Returns the budgets, for a connector that takes and observes them itself.
@@ -221,9 +260,73 @@ impl Client {
     ///
     /// # Errors
     /// [`Error`], after every retry.
-    pub async fn send(&self, read: &str, request: Request) -> Result<Response, Error> {
+    pub async fn send(
+        &self,
+        read: &str,
+        request: impl std::borrow::Borrow<Request> + Send + Sync,
+    ) -> Result<Response, Error> {
+        self.send_after(read, request.borrow(), 0).await
+    }
+
+    /// Takes a connector's word that a response is an error in truth: sends its request again where that may help, and
+    /// returns what comes then.
+    ///
+    /// # Errors
+    /// [`Error::Rejected`] where it is not `retryable` or was tried often enough; else as [`Client::send`].
+    pub async fn reject(
+        &self,
+        read: &str,
+        request: &Request,
+        response: &Rejected<'_>,
+        reason: &str,
+        retryable: bool,
+    ) -> Result<Response, Error> {
         let config = &self.shared.config;
-        let mut template = Template::of(&request, config.max_body_bytes)?;
+        let Rejected { status, attempts, headers } = *response;
+        let reason = config.secrets.redact(reason).into_owned();
+        let decision = match retryable && attempts < config.retry.attempts {
+            true => {
+                let outcome = Outcome::Rejected { headers, reason: &reason };
+                config.retry.decide(self.this_try(attempts, true), outcome)
+            }
+            false => Decision::Final,
+        };
+        let url = Template::of(request, config.max_body_bytes)?.url;
+        let budget = self.shared.budgets.of_url(&url, None);
+        let now_ms = config.time.now_ms();
+        let (delay, reason) = match decision {
+            Decision::Final => return Err(Error::Rejected { status, attempts, reason }),
+            Decision::Again { delay, reason } => (delay, reason),
+            Decision::Throttled { until_ms, reason } => {
+                self.shared.budgets.pause(&budget, until_ms)?;
+                (Duration::from_millis(until_ms.saturating_sub(now_ms)), reason)
+            }
+        };
+        self.bounded(&budget, delay)?;
+        config.observer.observe(Event::Retrying { read: read.to_owned(), reason, delay });
+        config.time.sleep(delay).await;
+        self.send_after(read, request, attempts).await
+    }
+
+    /// A wait longer than the limit ends the read.
+    fn bounded(&self, budget: &str, delay: Duration) -> Result<(), Error> {
+        let config = &self.shared.config;
+        if delay <= config.max_wait {
+            return Ok(());
+        }
+        let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+        Err(Error::Wait { budget: budget.to_owned(), until_ms: config.time.now_ms().saturating_add(delay_ms) })
+    }
+
+    fn this_try(&self, number: u32, repeatable: bool) -> Try {
+        let jitter = self.shared.jitter.lock().unwrap_or_else(PoisonError::into_inner).f64();
+        Try { number, repeatable, now_ms: self.shared.config.time.now_ms(), jitter }
+    }
+
+    /// Sends a request that was sent so many times before.
+    async fn send_after(&self, read: &str, request: &Request, before: u32) -> Result<Response, Error> {
+        let config = &self.shared.config;
+        let mut template = Template::of(request, config.max_body_bytes)?;
         for (name, value) in
             [("accept", "*/*"), ("accept-encoding", ACCEPT_ENCODING), ("user-agent", config.user_agent.as_str())]
         {
@@ -233,7 +336,7 @@ impl Client {
         }
         template.check_placeholders(&config.secrets)?;
         for hop in 0..=redirect::MAX_REDIRECTS {
-            let (answer, attempts) = self.send_until_final(read, &template, hop).await?;
+            let (answer, attempts) = self.send_until_final(read, &template, hop, before).await?;
             let location = answer.headers.iter().find(|(name, _)| name == "location").map(|(_, value)| value.as_str());
             let accepted = request.accept.contains(&answer.status);
             match location {
@@ -256,19 +359,31 @@ impl Client {
     }
 
     /// Sends one request, again and again while that may help.
-    async fn send_until_final(&self, read: &str, template: &Template, hop: u32) -> Result<(Answer, u32), Error> {
+    async fn send_until_final(
+        &self,
+        read: &str,
+        template: &Template,
+        hop: u32,
+        before: u32,
+    ) -> Result<(Answer, u32), Error> {
         let config = &self.shared.config;
-        let budget = budget_name(&template.url);
-        let mut failures = 0;
+        let host = budget_name(&template.url);
+        let mut failures = before;
         let mut served = None;
-        for attempt in 1_u32.. {
-            config.policy.allows(&template.url).map_err(|denial| {
+        for attempt in before.saturating_add(1).. {
+            let allowed = config.policy.allows(&template.url);
+            allowed.and_then(|()| config.policy.allows_method(&template.method)).map_err(|denial| {
                 Error::Denied(if hop > 0 { format!("after a redirect, {denial}") } else { denial.to_string() })
             })?;
-            let permit = self.shared.budgets.admit(read, &budget).await?;
+            let budget = self.shared.budgets.of_url(&template.url, None);
+            let mut permit = self.shared.budgets.admit(read, &budget).await?;
+            if let Err(error) = self.whole_circuit(&host) {
+                permit.cost_nothing();
+                return Err(error);
+            }
             let served_before = served.unwrap_or_else(|| permit.progress());
             let Attempt { outcome, decision } =
-                self.attempt(read, template, hop, attempt, failures + 1, &permit).await?;
+                self.attempt(read, template, hop, attempt, failures + 1, &mut permit).await?;
             let now_ms = config.time.now_ms();
             let (delay, reason, whole_budget) = match decision {
                 Decision::Final => return self.settle(outcome, attempt),
@@ -291,10 +406,7 @@ impl Client {
             if failures >= config.retry.attempts {
                 return self.settle(outcome, attempt);
             }
-            if delay > config.max_wait {
-                let until_ms = now_ms.saturating_add(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
-                return Err(Error::Wait { budget, until_ms });
-            }
+            self.bounded(&budget, delay)?;
             let reason = config.secrets.redact(&reason).into_owned();
             config.observer.observe(Event::Retrying { read: read.to_owned(), reason, delay });
             if !whole_budget {
@@ -305,6 +417,32 @@ impl Client {
         Err(Error::Unreachable("the request was sent too often".to_owned()))
     }
 
+    /// Takes what an answer says of the server's budgets, which may be another one than was thought.
+    fn learn(&self, url: &Url, headers: &[(String, String)], permit: &mut budget::Permit) {
+        let config = &self.shared.config;
+        let now_ms = config.time.now_ms();
+        let windows = learned::windows(headers, &config.budget_headers, now_ms);
+        if let Some(resource) = learned::bucket(headers, &config.budget_headers) {
+            self.shared.budgets.routed(url, &resource);
+            let name = self.shared.budgets.of_url(url, None);
+            if name != permit.name() {
+                self.shared.budgets.learn(&name, &windows, permit.sent_ms());
+                return permit.cost_nothing();
+            }
+        }
+        permit.answered(&windows, now_ms);
+    }
+
+    /// Refuses a request to a host that only fails.
+    fn whole_circuit(&self, host: &str) -> Result<(), Error> {
+        self.shared.breakers.check(host, self.shared.config.time.now_ms()).map_err(|(until_ms, failures)| {
+            let until = http_date(until_ms);
+            Error::Unreachable(format!(
+                "{host} failed {failures} times in a row and is left alone until {until}; run again then (rule breaker)"
+            ))
+        })
+    }
+
     /// Sends a request once and keeps the exchange.
     async fn attempt(
         &self,
@@ -313,13 +451,14 @@ impl Client {
         hop: u32,
         attempt: u32,
         try_number: u32,
-        permit: &budget::Permit,
+        permit: &mut budget::Permit,
     ) -> Result<Attempt, Error> {
         let config = &self.shared.config;
         let outgoing = credentials::fill(template, &config.secrets)?;
         let started_ms = config.time.now_ms();
         let start = config.time.monotonic();
         config.observer.observe(Event::Requesting { read: read.to_owned() });
+        let probe = Probe { breakers: &self.shared.breakers, host: budget_name(&template.url), done: false };
         let result = config.transport.send(outgoing, config.max_body_bytes).await;
         let elapsed = config.time.monotonic().saturating_sub(start);
 
@@ -342,13 +481,19 @@ impl Client {
         let seen = match &outcome {
             Ok(answer) => {
                 config.observer.observe(Event::Answered { read: read.to_owned(), bytes: answer.received_bytes });
-                permit.answered(learned::learned(&answer.headers, now_ms), now_ms);
-                Outcome::Answered { status: answer.status, headers: &answer.headers }
+                self.learn(&template.url, &answer.headers, permit);
+                Outcome::Answered { status: answer.status, headers: &answer.headers, body: &answer.body }
             }
             Err(failure) => Outcome::Failed(failure),
         };
-        let jitter = self.shared.jitter.lock().unwrap_or_else(PoisonError::into_inner).f64();
-        let decision = config.retry.decide(&template.method, try_number, seen, now_ms, jitter);
+        let failed = match &outcome {
+            Ok(answer) => matches!(answer.status, 500 | 502 | 504),
+            Err(failure) => {
+                matches!(failure.kind, FailureKind::Connect | FailureKind::Timeout | FailureKind::Broken)
+            }
+        };
+        probe.outcome(failed, now_ms);
+        let decision = config.retry.decide(self.this_try(try_number, template.repeatable), seen);
         if outcome.is_ok() && !matches!(decision, Decision::Throttled { .. }) {
             permit.served();
         }
@@ -439,6 +584,28 @@ impl Client {
     }
 }
 
+/// A request that a breaker let through: should it be abandoned, another may find out how the host is.
+struct Probe<'a> {
+    breakers: &'a breaker::Breakers,
+    host: String,
+    done: bool,
+}
+
+impl Probe<'_> {
+    fn outcome(mut self, failed: bool, now_ms: u64) {
+        self.done = true;
+        self.breakers.outcome(&self.host, failed, now_ms);
+    }
+}
+
+impl Drop for Probe<'_> {
+    fn drop(&mut self) {
+        if !self.done {
+            self.breakers.abandoned(&self.host);
+        }
+    }
+}
+
 async fn decode(encoding: &str, body: &Bytes, max_bytes: u64) -> Result<Bytes, DecodeError> {
     let codings = Codings::parse(std::iter::once(encoding))?;
     if codings.is_identity() {
@@ -474,6 +641,8 @@ fn http_date(at_ms: u64) -> String {
     httpdate::fmt_http_date(std::time::UNIX_EPOCH + Duration::from_millis(at_ms))
 }
 
+#[cfg(test)]
+mod hour_tests;
 #[cfg(test)]
 mod network_tests;
 #[cfg(test)]

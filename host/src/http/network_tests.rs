@@ -349,3 +349,122 @@ async fn a_server_that_offers_http_2_is_spoken_to_in_it() {
     get(&client_with(&[&url], options, |_| {}), &url).await.unwrap_err();
     assert_eq!(preface.lock().unwrap().as_slice(), b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
 }
+
+#[tokio::test]
+async fn a_client_certificate_is_shown_to_a_server_that_asks_for_it() {
+    let own = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let client = rcgen::generate_simple_self_signed(vec!["client".to_owned()]).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(client.cert.der().clone()).unwrap();
+    let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
+    let key = rustls::pki_types::PrivateKeyDer::try_from(own.signing_key.serialize_der()).unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(verifier.build().unwrap())
+        .with_single_cert(vec![own.cert.der().clone()], key)
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            if let Ok(stream) = acceptor.accept(stream).await {
+                tokio::spawn(talk(stream, |_| Reply::Keep(ok("", b"[]"))));
+            }
+        }
+    });
+    let options = Options { ca_pem: Some(own.cert.pem().into_bytes()), ..Options::default() };
+    let error = get(&client_with(&[&url], options.clone(), |_| {}), &url).await.unwrap_err();
+    assert!(matches!(error, Error::Unreachable(_)), "{error}");
+    let client_pem = Some(super::transport::ClientPem {
+        certificates: client.cert.pem().into_bytes(),
+        key: client.signing_key.serialize_pem().into_bytes(),
+    });
+    let known = client_with(&[&url], Options { client_pem, ..options.clone() }, |_| {});
+    assert_eq!(get(&known, &url).await.unwrap().body, "[]");
+    // A key that is none, and one of another certificate.
+    for key in ["no key".to_owned(), own.signing_key.serialize_pem()] {
+        let client_pem =
+            super::transport::ClientPem { certificates: client.cert.pem().into_bytes(), key: key.into_bytes() };
+        let options = Options { client_pem: Some(client_pem), ..options.clone() };
+        let resolver = Resolver::new(Arc::new(Policy::default()), Arc::new(SystemNames));
+        assert!(Network::new(options, resolver).is_err());
+    }
+}
+
+fn through(proxy: &str, no_proxy: Option<&str>) -> Options {
+    let proxies = vec![super::proxy::Proxy::new(super::proxy::Of::All, proxy).unwrap()];
+    Options { proxies, no_proxy: no_proxy.map(str::to_owned), ..Options::default() }
+}
+
+#[tokio::test]
+async fn an_http_proxy_carries_what_the_policy_allows_and_nothing_else() {
+    let seen: Arc<Mutex<Vec<String>>> = Arc::default();
+    let heads = Arc::clone(&seen);
+    let proxy = serve(move |head| {
+        heads.lock().unwrap().push(head.lines().next().unwrap_or_default().to_owned());
+        Reply::Keep(ok("", b"[\"by proxy\"]"))
+    })
+    .await;
+    let direct = serve(|_| Reply::Keep(ok("", b"[\"direct\"]"))).await;
+    let described = |name: &str| {
+        let policy = Policy::default().described(name.parse().unwrap()).named(direct.url.parse().unwrap());
+        let policy = Arc::new(policy);
+        let options = through(&proxy.url, Some("127.0.0.1"));
+        let network = Network::new(options, Resolver::new(Arc::clone(&policy), Arc::new(SystemNames))).unwrap();
+        let mut config = Config::new(policy, Arc::new(network));
+        config.retry.attempts = 1;
+        Client::new(config)
+    };
+    // A name that nobody here knows is the proxy's to find.
+    let client = described("http://api.invalid");
+    assert_eq!(get(&client, "http://api.invalid/x").await.unwrap().body, "[\"by proxy\"]");
+    assert_eq!(get(&client, &direct.url).await.unwrap().body, "[\"direct\"]");
+    // One that leads inside is refused, though the proxy might lead it elsewhere.
+    let error = get(&described("http://localhost"), "http://localhost/x").await.unwrap_err();
+    assert!(matches!(&error, Error::Denied(text) if text.contains("rule private-address")), "{error}");
+    assert!(matches!(get(&client, "http://evil.invalid/").await, Err(Error::Denied(_))));
+    assert_eq!(*seen.lock().unwrap(), ["GET http://api.invalid/x HTTP/1.1"]);
+}
+
+#[tokio::test]
+async fn a_socks5_proxy_is_told_the_address_that_was_checked() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxy = format!("socks5://{}", listener.local_addr().unwrap());
+    let asked: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
+    let kept = Arc::clone(&asked);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            // RFC 1928: the greeting, then a request for an address of IPv4 (type 1).
+            let mut greeting = [0; 3];
+            stream.read_exact(&mut greeting).await.unwrap();
+            stream.write_all(&[5, 0]).await.unwrap();
+            let mut request = [0; 10];
+            stream.read_exact(&mut request).await.unwrap();
+            kept.lock().unwrap().push(request.to_vec());
+            stream.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).await.unwrap();
+            tokio::spawn(talk(stream, |_| Reply::Keep(ok("", b"[]"))));
+        }
+    });
+    struct Public;
+    impl super::address::Names for Public {
+        fn lookup(&self, name: &str) -> super::address::Lookup {
+            let address = if name == "inside.example" { "10.0.0.1" } else { "140.82.112.5" };
+            Box::pin(std::future::ready(Ok(vec![address.parse().unwrap()])))
+        }
+    }
+    let policy = Policy::default().described("http://api.example".parse().unwrap());
+    // Plain http has to be the user's word, but not the address.
+    let policy = Arc::new(policy.described("http://inside.example".parse().unwrap()));
+    let network = Network::new(through(&proxy, None), Resolver::new(Arc::clone(&policy), Arc::new(Public))).unwrap();
+    let mut config = Config::new(policy, Arc::new(network));
+    config.retry.attempts = 1;
+    let client = Client::new(config);
+    assert_eq!(get(&client, "http://api.example/x").await.unwrap().body, "[]");
+    assert_eq!(*asked.lock().unwrap(), [[5, 1, 0, 1, 140, 82, 112, 5, 0, 80]]);
+    let error = get(&client, "http://inside.example/x").await.unwrap_err();
+    assert!(matches!(&error, Error::Denied(text) if text.contains("rule private-address")), "{error}");
+    assert_eq!(asked.lock().unwrap().len(), 1);
+}

@@ -9,6 +9,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use ::http::Method;
 use url::{Host, Url};
 
 use super::address::special;
@@ -138,16 +139,17 @@ pub struct Granted {
     pub private: bool,
 }
 
-/// The hosts of one run. Empty: nothing is allowed.
+/// The hosts and methods of one run. Empty: no host is allowed, and GET and HEAD alone.
 #[derive(Debug, Clone, Default)]
 pub struct Policy {
     granted: Vec<Granted>,
+    methods: Vec<Method>,
 }
 
 impl Policy {
     /// Makes a policy of grants.
     pub fn new(granted: Vec<Granted>) -> Self {
-        Self { granted }
+        Self { granted, methods: Vec::new() }
     }
 
     /// Adds hosts that the connector's description asks for.
@@ -162,6 +164,27 @@ impl Policy {
     pub fn named(mut self, pattern: HostPattern) -> Self {
         self.granted.push(Granted { pattern, private: true });
         self
+    }
+
+    /// Adds a method besides GET and HEAD.
+    #[must_use]
+    pub fn method(mut self, method: Method) -> Self {
+        self.methods.push(method);
+        self
+    }
+
+    /// Decides whether a request may be of a method.
+    ///
+    /// # Errors
+    /// The rule that forbids it.
+    pub fn allows_method(&self, method: &Method) -> Result<(), Denial> {
+        if matches!(*method, Method::GET | Method::HEAD) || self.methods.contains(method) {
+            return Ok(());
+        }
+        let text = format!(
+            "method {method} is not granted; a connector has to name it in its description, and connectors.lock too"
+        );
+        Err(Denial::new("method", text))
     }
 
     /// Lists the grants.
@@ -302,6 +325,17 @@ mod tests {
             let verdict = policy().allows(&Url::parse(url).unwrap());
             assert_eq!(verdict.as_ref().err().map(|denial| denial.rule), rule, "{url}");
         }
+    }
+
+    #[test]
+    fn methods_that_change_something_have_to_be_granted() {
+        let allowed = |policy: &Policy, method| policy.allows_method(&method).is_ok();
+        let policy = policy().method(Method::POST);
+        assert!(allowed(&policy, Method::GET) && allowed(&policy, Method::HEAD) && allowed(&policy, Method::POST));
+        assert!(
+            !allowed(&policy, Method::DELETE) && !allowed(&policy, Method::PUT) && !allowed(&policy, Method::PATCH)
+        );
+        assert_eq!(policy.allows_method(&Method::DELETE).unwrap_err().rule, "method");
     }
 
     #[test]

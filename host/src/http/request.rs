@@ -47,6 +47,8 @@ pub struct Request {
     pub body: Option<Bytes>,
     /// Statuses outside 200-299 that are a response instead of an error.
     pub accept: Vec<u16>,
+    /// Whether a POST or PATCH only asks, and may be sent again after a failure.
+    pub reads: bool,
 }
 
 impl Request {
@@ -59,7 +61,16 @@ impl Request {
             headers: Vec::new(),
             body: None,
             accept: Vec::new(),
+            reads: false,
         }
+    }
+}
+
+impl Request {
+    /// Counts the bytes of everything in it.
+    pub fn bytes(&self) -> usize {
+        let texts = self.query.iter().chain(&self.headers).map(|(name, value)| name.len() + value.len());
+        self.url.len() + self.body.as_ref().map_or(0, Bytes::len) + texts.sum::<usize>()
     }
 }
 
@@ -71,6 +82,8 @@ pub(super) struct Template {
     /// Names in lower case.
     pub headers: Vec<(String, String)>,
     pub body: Option<Bytes>,
+    /// Whether it may be sent again although the server may have acted on it.
+    pub repeatable: bool,
 }
 
 impl Template {
@@ -86,7 +99,9 @@ impl Template {
             )));
         }
         let headers = request.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone())).collect();
-        Ok(Self { method: request.method.clone(), url, headers, body: request.body.clone() })
+        // RFC 9110, section 9.2.2, and what the connector says of its own.
+        let repeatable = request.method.is_idempotent() || request.reads;
+        Ok(Self { method: request.method.clone(), url, headers, body: request.body.clone(), repeatable })
     }
 
     /// The first value of a header.

@@ -56,6 +56,7 @@ fn bench_with(answers: Vec<Result<Incoming, Failure>>, change: impl FnOnce(&mut 
     let events = Arc::new(Events::default());
     let policy =
         Policy::default().described("api.example".parse().unwrap()).described("other.example".parse().unwrap());
+    let policy = policy.method(Method::POST);
     let mut config = Config {
         time: Arc::new(clock.clone()),
         observer: events.clone(),
@@ -165,10 +166,98 @@ async fn other_client_errors_fail_at_once_unless_accepted() {
 #[tokio::test]
 async fn a_post_is_repeated_only_where_nothing_was_done() {
     let post = || Request { method: Method::POST, ..Request::get("https://api.example/x") };
-    let bench = bench(vec![failure(FailureKind::Connect), answer(503, &[], ""), answer(500, &[], "")]);
+    let bench = bench(vec![failure(FailureKind::Connect), answer(429, &[], ""), answer(500, &[], "")]);
     let Err(Error::Status { status: 500, attempts: 3, .. }) = bench.client.send("repos", post()).await else {
         panic!()
     };
+}
+
+#[tokio::test]
+async fn a_post_that_only_reads_is_repeated_like_a_get() {
+    let post = Request { method: Method::POST, reads: true, ..Request::get("https://api.example/x") };
+    let failures = [FailureKind::Timeout, FailureKind::Broken].map(failure);
+    let answers = [answer(500, &[], ""), answer(503, &[], ""), answer(200, &[], "[]")];
+    let bench = bench(failures.into_iter().chain(answers).collect());
+    assert_eq!(bench.client.send("repos", post).await.unwrap().attempts, 5);
+}
+
+#[tokio::test]
+async fn a_method_that_is_not_granted_is_never_sent() {
+    let bench = bench(vec![]);
+    let delete = Request { method: Method::DELETE, ..Request::get("https://api.example/x") };
+    let error = bench.client.send("repos", delete).await.unwrap_err();
+    assert!(matches!(&error, Error::Denied(text) if text.contains("(rule method)")), "{error}");
+    assert!(bench.sent().is_empty());
+}
+
+fn rejected(response: &Response) -> Rejected<'_> {
+    Rejected { status: response.status, attempts: response.attempts, headers: &response.headers }
+}
+
+#[tokio::test]
+async fn a_rejected_response_is_asked_for_again_by_the_hosts_rules() {
+    let busy = || answer(200, &[], r#"{"error":"busy"}"#);
+    let told = answer(200, &[("retry-after", "7")], r#"{"error":"busy"}"#);
+    let bench = bench(vec![busy(), told, answer(200, &[], "[]")]);
+    let request = Request::get("https://api.example/x");
+    let first = bench.client.send("repos", &request).await.unwrap();
+    let second = bench.client.reject("repos", &request, &rejected(&first), "busy", true).await.unwrap();
+    let before = bench.waited_ms();
+    assert!(before < 500, "{before}");
+    let third = bench.client.reject("repos", &request, &rejected(&second), "busy", true).await.unwrap();
+    assert_eq!(bench.waited_ms() - before, 7_000);
+    assert_eq!((third.attempts, third.body.as_ref()), (3, b"[]".as_slice()));
+}
+
+#[tokio::test]
+async fn a_rejection_ends_when_it_is_final_or_the_tries_are_used_up() {
+    let busy = || answer(200, &[], r#"{"error":"busy"}"#);
+    let bench = bench_with(vec![busy(), busy(), busy()], |config| config.retry.attempts = 2);
+    let request = Request::get("https://api.example/x");
+    let first = bench.client.send("repos", &request).await.unwrap();
+    let reason = format!("the key {VALUE} is unknown");
+    let error = bench.client.reject("repos", &request, &rejected(&first), &reason, false).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!("status 200 after 1 attempts, rejected by the connector: the key {} is unknown", bench.placeholder)
+    );
+    let second = bench.client.reject("repos", &request, &rejected(&first), "busy", true).await.unwrap();
+    let error = bench.client.reject("repos", &request, &rejected(&second), "busy", true).await.unwrap_err();
+    assert!(matches!(error, Error::Rejected { attempts: 2, .. }), "{error}");
+    assert_eq!(bench.sent().len(), 2);
+}
+
+#[tokio::test]
+async fn a_host_that_only_fails_is_left_alone() {
+    let answers = (0..4).map(|_| failure(FailureKind::Connect)).chain([answer(200, &[], "[]")]).collect();
+    let bench = bench_with(answers, |config| {
+        config.retry.attempts = 2;
+        config.breaker = BreakerRules { failures: 3, rest: Duration::from_secs(30) };
+        config.retry.base = Duration::ZERO;
+    });
+    assert!(bench.get("/x").await.is_err());
+    let error = bench.get("/x").await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "no response: api.example failed 3 times in a row and is left alone until Tue, 14 Nov 2023 22:13:50 GMT; run \
+         again then (rule breaker)"
+    );
+    assert_eq!(bench.sent().len(), 3);
+    bench.clock.advance(Duration::from_secs(30));
+    assert!(bench.get("/x").await.is_err(), "the probe fails, and with it the host");
+    assert_eq!(bench.sent().len(), 4);
+    bench.clock.advance(Duration::from_secs(60));
+    assert!(bench.get("/x").await.is_ok());
+}
+
+#[tokio::test]
+async fn a_503_without_a_word_pauses_the_whole_budget() {
+    let bench = bench_with(vec![answer(503, &[], ""), answer(200, &[], "[]")], |config| config.retry.attempts = 1);
+    assert!(bench.get("/x").await.is_err());
+    let paused = bench.client.budgets().status("api.example");
+    assert_eq!(paused.remaining, Some(0));
+    bench.get("/y").await.unwrap();
+    assert!((1..=500).contains(&bench.waited_ms()), "{}", bench.waited_ms());
 }
 
 #[tokio::test]

@@ -12,12 +12,13 @@ use std::time::Duration;
 use ::http::header::HeaderMap;
 use ::http::{HeaderValue, Method};
 use bytes::{Bytes, BytesMut};
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use super::address::{AddressRefused, Resolver};
+use super::proxy::Proxy;
 
 /// A request as it goes over the wire, with its secrets. `Debug` shows neither query nor headers nor body.
 #[derive(Clone)]
@@ -96,6 +97,21 @@ pub trait Transport: Send + Sync + 'static {
     fn send(&self, request: Outgoing, max_body_bytes: u64) -> Sending<'_>;
 }
 
+/// A client's certificate chain and private key, PEM. `Debug` shows neither.
+#[derive(Clone)]
+pub struct ClientPem {
+    /// The chain, its own certificate first.
+    pub certificates: Vec<u8>,
+    /// The key: PKCS#8, PKCS#1 or SEC1.
+    pub key: Vec<u8>,
+}
+
+impl fmt::Debug for ClientPem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[client certificate]")
+    }
+}
+
 /// How the network is used.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -107,6 +123,13 @@ pub struct Options {
     pub total_timeout: Duration,
     /// Certificates of further authorities to trust, PEM. The authorities of the Mozilla root program are always trusted.
     pub ca_pem: Option<Vec<u8>>,
+    /// Certificate and key that this client shows, PEM. None by default.
+    pub client_pem: Option<ClientPem>,
+    /// Proxies; the first that a request's scheme fits carries it. None by default.
+    pub proxies: Vec<Proxy>,
+    /// Hosts that are asked without a proxy, in the form of `NO_PROXY`: names (with all below them), addresses and networks,
+    /// separated by commas, or `*`.
+    pub no_proxy: Option<String>,
     /// Most headers of an answer. 200 by default.
     pub max_headers: usize,
     /// Most bytes of an answer's headers. 64 KiB by default.
@@ -120,6 +143,9 @@ impl Default for Options {
             idle_timeout: Duration::from_secs(30),
             total_timeout: Duration::from_secs(300),
             ca_pem: None,
+            client_pem: None,
+            proxies: Vec::new(),
+            no_proxy: None,
             max_headers: 200,
             max_header_bytes: 64 * 1024,
         }
@@ -138,6 +164,9 @@ pub enum BuildError {
     /// A certificate can't be used.
     #[error("TLS can't be set up")]
     Tls(#[source] rustls::Error),
+    /// The client's certificate or key can't be used.
+    #[error("the client certificate and its key can't be used")]
+    ClientCertificate(#[source] Box<dyn StdError + Send + Sync>),
     /// The client refused its settings.
     #[error("the HTTP client can't be set up")]
     Client(#[source] reqwest::Error),
@@ -148,6 +177,7 @@ pub enum BuildError {
 pub struct Network {
     client: reqwest::Client,
     options: Options,
+    resolver: Resolver,
 }
 
 impl Network {
@@ -156,23 +186,40 @@ impl Network {
     /// # Errors
     /// [`BuildError`], when the certificates of further authorities can't be read.
     pub fn new(options: Options, resolver: Resolver) -> Result<Self, BuildError> {
-        let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls(options.ca_pem.as_deref())?)
-            .dns_resolver(Arc::new(resolver))
+        let resolver = resolver.with_proxies(options.proxies.iter().map(|proxy| proxy.host().to_owned()).collect());
+        let mut client = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls(options.ca_pem.as_deref(), options.client_pem.as_ref())?)
+            .dns_resolver(Arc::new(resolver.clone()))
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
-            // Proxies of the environment would connect elsewhere than where the policy looked.
+            // None but those that were handed in: the library does not look at the environment.
             .no_proxy()
             .connect_timeout(options.connect_timeout)
             .http1_max_headers(options.max_headers)
-            .http2_max_header_list_size(u32::try_from(options.max_header_bytes).unwrap_or(u32::MAX))
-            .build()
-            .map_err(BuildError::Client)?;
-        Ok(Self { client, options })
+            .http2_max_header_list_size(u32::try_from(options.max_header_bytes).unwrap_or(u32::MAX));
+        for proxy in &options.proxies {
+            client = client.proxy(proxy.build(options.no_proxy.as_deref()).map_err(BuildError::Client)?);
+        }
+        let client = client.build().map_err(BuildError::Client)?;
+        Ok(Self { client, options, resolver })
+    }
+
+    /// Looks at where a name leads before it is left to a proxy.
+    async fn check_for_proxy(&self, url: &Url) -> Result<(), Failure> {
+        let Some(url::Host::Domain(name)) = url.host() else { return Ok(()) };
+        if !self.options.proxies.iter().any(Proxy::resolves) {
+            return Ok(());
+        }
+        match self.resolver.resolve(name).await {
+            Err(error) if error.is::<AddressRefused>() => Err(Failure::new(FailureKind::Denied, error.to_string())),
+            // Where the name is not known here, the proxy may know it.
+            _ => Ok(()),
+        }
     }
 
     async fn exchange(&self, outgoing: Outgoing, limit: u64) -> Result<Incoming, Failure> {
         let server = Server::of(&outgoing.url);
+        self.check_for_proxy(&outgoing.url).await?;
         let end = Instant::now() + self.options.total_timeout;
         let mut request = reqwest::Request::new(outgoing.method, outgoing.url);
         *request.headers_mut() = outgoing.headers;
@@ -274,7 +321,7 @@ fn text(value: &HeaderValue) -> String {
     }
 }
 
-fn tls(ca_pem: Option<&[u8]>) -> Result<rustls::ClientConfig, BuildError> {
+fn tls(ca_pem: Option<&[u8]>, client: Option<&ClientPem>) -> Result<rustls::ClientConfig, BuildError> {
     let mut roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     if let Some(pem) = ca_pem {
         let known = roots.len();
@@ -286,11 +333,21 @@ fn tls(ca_pem: Option<&[u8]>) -> Result<rustls::ClientConfig, BuildError> {
         }
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+    let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .map_err(BuildError::Tls)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_root_certificates(roots);
+    let mut config = match client {
+        None => config.with_no_client_auth(),
+        Some(pem) => {
+            let certificates = CertificateDer::pem_slice_iter(&pem.certificates).collect::<Result<Vec<_>, _>>();
+            let certificates = certificates.map_err(|error| BuildError::ClientCertificate(error.into()))?;
+            let key = PrivateKeyDer::from_pem_slice(&pem.key);
+            let key = key.map_err(|error| BuildError::ClientCertificate(error.into()))?;
+            let config = config.with_client_auth_cert(certificates, key);
+            config.map_err(|error| BuildError::ClientCertificate(error.into()))?
+        }
+    };
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
 }

@@ -159,16 +159,20 @@ fn is_temporary(name: &str) -> bool {
 
 /// Writes a small file whole or not at all, and durably.
 pub(crate) fn replace_file(path: &Path, text: &str) -> Result<(), CommitError> {
-    let write = || {
-        let mut unfinished = path.as_os_str().to_owned();
-        unfinished.push(".tmp");
-        let mut file = File::create(&unfinished)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&unfinished, path)?;
-        path.parent().map_or(Ok(()), sync_folder)
-    };
-    write().map_err(|source| CommitError::Io { path: path.to_owned(), source })
+    write_whole(path, text).map_err(|source| CommitError::Io { path: path.to_owned(), source })
+}
+
+/// The same, with the system's own error.
+pub(crate) fn write_whole(path: &Path, text: &str) -> io::Result<()> {
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(".tmp");
+    let mut file = File::create(&unfinished)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&unfinished, path)?;
+    // The folder of a bare name is the current one.
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    sync_folder(folder)
 }
 
 fn sync_folder(path: &Path) -> io::Result<()> {

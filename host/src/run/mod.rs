@@ -26,6 +26,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Semaphore, watch};
 
 pub use self::commit::CommitError;
+pub(crate) use self::commit::write_whole;
 pub use self::lock::LockError;
 pub use self::open::{Described, Network, OpenError, Opened};
 pub use self::report::Report;
@@ -212,9 +213,7 @@ pub async fn run(
     let begun = described.begun;
     let started_ms = time.now_ms();
     let connection = options.connection.clone();
-    if !is_name(&connection) {
-        return Err(RunError::ConnectionName(connection));
-    }
+    check_connection(&connection)?;
     let config = described.configure(options.sources)?;
     std::fs::create_dir_all(&options.out).map_err(|source| RunError::Out { path: options.out.clone(), source })?;
     let _lock = Lock::take(&options.out, &connection)?;
@@ -346,6 +345,15 @@ pub async fn run(
 
 fn millis(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Checks the name of a connection.
+///
+/// # Errors
+///
+/// When it cannot be one.
+pub fn check_connection(name: &str) -> Result<(), RunError> {
+    if is_name(name) { Ok(()) } else { Err(RunError::ConnectionName(name.to_owned())) }
 }
 
 /// A name that is safe as a file name and in SQL's and a shell's eyes dull.

@@ -19,6 +19,7 @@ use crate::engine::component::LoadError;
 use crate::engine::guest::Capabilities;
 use crate::engine::{CallError, Connector, Engine};
 use crate::event::{Event, Level, Observer, printable};
+use crate::grant::{self, Grant};
 use crate::http::address::SystemNames;
 use crate::http::policy::PatternError;
 use crate::http::{self, Archive, HostPattern, Policy};
@@ -27,14 +28,22 @@ use crate::time::Time;
 /// How requests leave the host, as the user wishes it.
 #[derive(Debug, Clone)]
 pub struct Network {
+    /// What the user has granted to the connector; without, all that its description asks for.
+    pub grant: Option<Grant>,
     /// Hosts that the user allows besides those of the description.
     pub allow_hosts: Vec<HostPattern>,
     /// Timeouts, TLS.
     pub transport: http::transport::Options,
     /// When requests are sent again.
     pub retry: http::retry::Rules,
+    /// When a host is left alone.
+    pub breaker: http::BreakerRules,
     /// Rates that the user sets.
     pub rates: http::Rates,
+    /// Where an API with names of its own tells what is left; what is not set here is as the description says.
+    pub budget_headers: http::HeaderNames,
+    /// Who else knows of the budgets: other connections of the process, and other processes.
+    pub pool: http::Pool,
     /// Longest wait for a budget.
     pub max_wait: Duration,
     /// Most requests under way.
@@ -77,6 +86,9 @@ pub enum OpenError {
     /// The description names a host by a configuration value that is not given.
     #[error("the connector reaches the host {{{0}}}, and the configuration gives no {0}")]
     HostValue(String),
+    /// The configuration gives a secret that was taken out of the grant.
+    #[error("the configuration gives the secret {0}, which is not granted to the connector")]
+    SecretNotGranted(String),
     /// TLS could not be set up.
     #[error("cannot set up TLS")]
     Transport(#[from] http::transport::BuildError),
@@ -150,6 +162,27 @@ impl Described {
         &self.connector
     }
 
+    /// Tells what the connector asks for.
+    ///
+    /// # Errors
+    ///
+    /// When its configuration schema is none.
+    pub fn wants(&self) -> Result<Grant, OpenError> {
+        Ok(Grant::of(&self.description, &self.connector.summary().digest)?)
+    }
+
+    /// Shows a host of a grant as a configuration fills it.
+    pub fn show_host(&self, host: &str, config: &Config) -> String {
+        let plain = grant::without_defaults(host);
+        match fill_host(&plain, config) {
+            Ok((filled, _)) if filled != plain => match filled.parse::<HostPattern>() {
+                Ok(pattern) => format!("{pattern} (by {plain})"),
+                Err(_) => plain,
+            },
+            _ => plain,
+        }
+    }
+
     /// Checks a configuration against the connector's schema.
     ///
     /// # Errors
@@ -179,7 +212,14 @@ impl Described {
         for name in config.secrets.weak() {
             warn(format!("the secret {name} is so short that it cannot be kept out of logs and archives"));
         }
-        let policy = Arc::new(policy(&self.description.hosts, &config, &network.allow_hosts)?);
+        let grant = match &network.grant {
+            Some(grant) => grant.clone(),
+            None => self.wants()?,
+        };
+        if let Some(place) = config.secret_places.iter().find(|place| !is_granted(place, &grant.secrets)) {
+            return Err(OpenError::SecretNotGranted(place.clone()));
+        }
+        let policy = Arc::new(policy(&self.description, &grant, &config, &network.allow_hosts)?);
         let resolver = http::address::Resolver::new(policy.clone(), Arc::new(SystemNames));
         let transport = http::Network::new(network.transport.clone(), resolver)?;
         let client = http::Client::new(http::Config {
@@ -188,7 +228,10 @@ impl Described {
             observer: observer.clone(),
             archive: archive.clone(),
             retry: network.retry,
-            rates: network.rates.clone(),
+            breaker: network.breaker,
+            rates: rates(&self.description.budget, &grant, &network.rates),
+            budget_headers: headers(&self.description.budget.headers, &network.budget_headers),
+            pool: network.pool.clone(),
             max_wait: network.max_wait,
             max_in_flight: network.max_in_flight,
             max_body_bytes: network.max_body_bytes,
@@ -304,16 +347,64 @@ fn seed(run: &str, label: &str) -> u64 {
     u64::from_le_bytes(bytes)
 }
 
-/// Builds the policy: the description's hosts, filled from the configuration, and what the user allows on top.
-fn policy(hosts: &[String], config: &Config, allowed: &[HostPattern]) -> Result<Policy, OpenError> {
+/// Builds the policy: what the description asks for and the grant allows, filled from the configuration, and what the
+/// user allows on top.
+fn policy(
+    description: &source::Description,
+    grant: &Grant,
+    config: &Config,
+    allowed: &[HostPattern],
+) -> Result<Policy, OpenError> {
     let mut policy = Policy::default();
-    for host in hosts {
+    let granted: Vec<String> = grant.hosts.iter().map(|host| grant::without_defaults(host)).collect();
+    for host in description.hosts.iter().filter(|host| granted.contains(host)) {
         let (pattern, named) = fill_host(host, config)?;
         let pattern: HostPattern = pattern.parse()?;
         // A host that the user wrote into the configuration is one that the user named: it may be a private one.
         policy = if named { policy.named(pattern) } else { policy.described(pattern) };
     }
+    for method in description.methods.iter().map(|method| grant::method_name(*method)) {
+        if let (true, Ok(method)) = (grant.methods.iter().any(|granted| granted == method), method.parse()) {
+            policy = policy.method(method);
+        }
+    }
     Ok(allowed.iter().cloned().fold(policy, Policy::named))
+}
+
+/// Adds to the user's rates those that the description keeps to, and those that it kept to when it was granted.
+fn rates(described: &source::Budget, grant: &Grant, user: &http::Rates) -> http::Rates {
+    let (granted, at_once) = grant::parse_limits(&grant.limits);
+    let mut all = grant::rates(described);
+    all.extend(granted.into_iter().filter(|rate| !grant::rates(described).contains(rate)));
+    let concurrency = described.concurrency.into_iter().chain(at_once).min();
+    http::Rates { described: all, concurrency, ..user.clone() }
+}
+
+/// Names of headers: the user's word, else the description's.
+fn headers(described: &source::BudgetHeaders, user: &http::HeaderNames) -> http::HeaderNames {
+    let either = |user: &Option<String>, described: &Option<String>| user.clone().or_else(|| described.clone());
+    http::HeaderNames {
+        limit: either(&user.limit, &described.limit),
+        remaining: either(&user.remaining, &described.remaining),
+        reset: either(&user.reset, &described.reset),
+        bucket: either(&user.bucket, &described.bucket),
+    }
+}
+
+/// Tells whether a secret's place is one of those granted, where `*` stands for any name.
+fn is_granted(place: &str, granted: &[String]) -> bool {
+    let steps = |text: &str| text.split('.').map(str::to_owned).collect::<Vec<_>>();
+    let place = steps(place);
+    granted.iter().any(|pattern| {
+        let pattern = steps(pattern);
+        // A secret may be a whole object or list, of which each text is one.
+        pattern.len() <= place.len()
+            && pattern.iter().zip(&place).all(|(pattern, step)| {
+                let star = pattern.strip_suffix("[]").unwrap_or(pattern) == "*";
+                star || pattern == step
+                    || (!pattern.ends_with("[]") && step.strip_suffix("[]") == Some(pattern.as_str()))
+            })
+    })
 }
 
 /// Fills `{name}` in a host of the description. Says whether every part of it that is a name came from the user.
@@ -360,5 +451,19 @@ mod tests {
             fill_host("{site}", &default).unwrap_err().to_string(),
             "the connector reaches the host {site}, and the configuration gives no site"
         );
+    }
+
+    #[test]
+    fn a_secret_is_granted_by_its_place() {
+        let granted = |place: &str| {
+            let places = ["auth.token", "keys[].value", "more.*.word", "all"].map(str::to_owned);
+            is_granted(place, &places)
+        };
+        for place in ["auth.token", "keys[].value", "more.x.word", "all", "all.of.it", "all[]"] {
+            assert!(granted(place), "{place}");
+        }
+        for place in ["auth", "auth.other", "keys.value", "more.word", "allover"] {
+            assert!(!granted(place), "{place}");
+        }
     }
 }

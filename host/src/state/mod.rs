@@ -5,11 +5,13 @@
 //! open until all its reads are complete, and then becomes part of the stream's data; where it replaces others (a full
 //! reading of a stream that has data already), its parts stay hidden until then.
 
+mod budgets;
 mod sqlite;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
+pub use self::budgets::SqliteBudgets;
 pub use self::sqlite::Sqlite;
 use crate::capability::storage::Write;
 

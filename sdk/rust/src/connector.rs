@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::marker::PhantomData;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -9,7 +10,7 @@ use serde_json::Value;
 
 use crate::bindings::exports::ingest::connector::source as wit;
 use crate::pages::{Pages, Paginator};
-use crate::{Error, Request, Result};
+use crate::{Error, Method, Request, Result};
 
 /// A connector. The type is its own configuration: `self` is what the user wrote, already read.
 ///
@@ -58,6 +59,23 @@ pub struct Description {
     docs_url: Option<String>,
     config_schema: String,
     hosts: Vec<String>,
+    methods: Vec<Method>,
+    rates: Vec<(u32, Duration, u32)>,
+    concurrency: Option<u32>,
+    budget_headers: BudgetHeaders,
+}
+
+/// Names of the headers in which an API tells its limits, where it does not use the usual ones.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BudgetHeaders {
+    /// Requests of a whole window.
+    pub limit: Option<String>,
+    /// Requests left.
+    pub remaining: Option<String>,
+    /// When the window ends: seconds from now, a time since the epoch, or a date.
+    pub reset: Option<String>,
+    /// Name of the budget that the request counted against.
+    pub bucket: Option<String>,
 }
 
 impl Description {
@@ -71,6 +89,10 @@ impl Description {
             docs_url: None,
             config_schema: r#"{"type":"object","additionalProperties":false}"#.into(),
             hosts: Vec::new(),
+            methods: Vec::new(),
+            rates: Vec::new(),
+            concurrency: None,
+            budget_headers: BudgetHeaders::default(),
         }
     }
 
@@ -85,6 +107,41 @@ impl Description {
     #[must_use]
     pub fn host(mut self, host: impl Into<String>) -> Self {
         self.hosts.push(host.into());
+        self
+    }
+
+    /// Adds a method that it sends besides GET and HEAD; the host refuses those that are not named.
+    #[must_use]
+    pub fn method(mut self, method: Method) -> Self {
+        self.methods.push(method);
+        self
+    }
+
+    /// Says how often the API may be asked: `requests` in `per`, of which `burst` may go out at once after a rest (1 makes a
+    /// fixed delay). Several rates hold together. The user can only narrow them.
+    ///
+    /// ```
+    /// # use connector_sdk::prelude::*;
+    /// # use std::time::Duration;
+    /// let limits = description!("…").rate(10, Duration::from_secs(1), 5).rate(5_000, Duration::from_secs(3_600), 100);
+    /// ```
+    #[must_use]
+    pub fn rate(mut self, requests: u32, per: Duration, burst: u32) -> Self {
+        self.rates.push((requests, per, burst));
+        self
+    }
+
+    /// Says how many requests the API takes at once.
+    #[must_use]
+    pub fn concurrency(mut self, requests: u32) -> Self {
+        self.concurrency = Some(requests);
+        self
+    }
+
+    /// Names the headers in which the API tells its limits, where it does not use the usual ones.
+    #[must_use]
+    pub fn budget_headers(mut self, headers: BudgetHeaders) -> Self {
+        self.budget_headers = headers;
         self
     }
 
@@ -233,8 +290,31 @@ pub struct Component<T>(PhantomData<T>);
 
 impl<T: Connector> wit::Guest for Component<T> {
     fn describe() -> wit::Description {
-        let Description { name, version, summary, docs_url, config_schema, hosts } = T::describe();
-        wit::Description { name, version, summary, docs_url, config_schema, hosts }
+        let Description {
+            name,
+            version,
+            summary,
+            docs_url,
+            config_schema,
+            hosts,
+            methods,
+            rates,
+            concurrency,
+            budget_headers,
+        } = T::describe();
+        let rates = rates.into_iter().map(|(requests, per, burst)| wit::Rate {
+            requests,
+            per_ms: u32::try_from(per.as_millis()).unwrap_or(u32::MAX),
+            burst,
+        });
+        let BudgetHeaders { limit, remaining, reset, bucket } = budget_headers;
+        let budget = wit::Budget {
+            rates: rates.collect(),
+            concurrency,
+            headers: wit::BudgetHeaders { limit, remaining, reset, bucket },
+        };
+        let methods = methods.into_iter().map(Into::into).collect();
+        wit::Description { name, version, summary, docs_url, config_schema, hosts, methods, budget }
     }
 
     fn check(config: String) -> Result<(), wit::Error> {

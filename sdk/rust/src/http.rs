@@ -79,6 +79,32 @@ impl Response {
         link::from_headers(&self.headers())
     }
 
+    /// Says that this response is an error in truth, whatever its status says. Where it is `retryable`, the host sends the
+    /// request again by its own rules and returns what comes then, which may have to be rejected again.
+    ///
+    /// ```no_run
+    /// # use connector_sdk::prelude::*;
+    /// # fn ask(request: &Request) -> Result<Response> {
+    /// let mut response = request.send()?;
+    /// while response.json::<Option<String>>("/error")?.as_deref() == Some("try_later") {
+    ///     response = response.reject("the API is busy", true)?;
+    /// }
+    /// # Ok(response) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`HttpError::Rejected`] where it is not retryable or was tried often enough, and as [`Request::send`].
+    pub fn reject(self, reason: impl AsRef<str>, retryable: bool) -> Result<Self, HttpError> {
+        let rejected = wit::reject(self.raw, reason.as_ref(), retryable);
+        let raw = rejected.map_err(|error| match HttpError::of(error, &self.url) {
+            HttpError::Rejected { url, status, attempts, reason, .. } => {
+                HttpError::Rejected { url, status, attempts, reason, retryable }
+            }
+            other => other,
+        })?;
+        Ok(Self { raw, url: self.url })
+    }
+
     pub(crate) fn into_raw(self) -> wit::Response {
         self.raw
     }
@@ -148,19 +174,26 @@ impl Request {
 
     fn to_wit(&self) -> wit::Request {
         wit::Request {
-            method: match self.method {
-                Method::Get => wit::Method::Get,
-                Method::Head => wit::Method::Head,
-                Method::Post => wit::Method::Post,
-                Method::Put => wit::Method::Put,
-                Method::Patch => wit::Method::Patch,
-                Method::Delete => wit::Method::Delete,
-            },
+            method: self.method.into(),
             url: self.url.clone(),
             query: self.query.clone(),
             headers: self.headers.clone(),
             body: self.body.clone(),
             accept: self.accept.clone(),
+            reads: self.reads,
+        }
+    }
+}
+
+impl From<Method> for wit::Method {
+    fn from(method: Method) -> Self {
+        match method {
+            Method::Get => Self::Get,
+            Method::Head => Self::Head,
+            Method::Post => Self::Post,
+            Method::Put => Self::Put,
+            Method::Patch => Self::Patch,
+            Method::Delete => Self::Delete,
         }
     }
 }
@@ -212,6 +245,20 @@ pub enum HttpError {
         /// What is malformed.
         reason: String,
     },
+    /// A response that the connector rejected.
+    #[error("{url} answered {status}{}, which is an error in truth: {reason}", after(*attempts))]
+    Rejected {
+        /// The URL that was asked for.
+        url: String,
+        /// The status.
+        status: u16,
+        /// Times the request was sent.
+        attempts: u32,
+        /// Why it was rejected.
+        reason: String,
+        /// Whether it was worth another try.
+        retryable: bool,
+    },
 }
 
 impl HttpError {
@@ -219,7 +266,7 @@ impl HttpError {
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         match self {
-            Self::Status { status, .. } => Some(*status),
+            Self::Status { status, .. } | Self::Rejected { status, .. } => Some(*status),
             _ => None,
         }
     }
@@ -235,6 +282,9 @@ impl HttpError {
             }
             wit::Error::TooLarge(limit_bytes) => Self::TooLarge { url, limit_bytes },
             wit::Error::Invalid(reason) => Self::Invalid { url, reason },
+            wit::Error::Rejected(wit::Rejection { status, attempts, reason }) => {
+                Self::Rejected { url, status, attempts, reason, retryable: false }
+            }
         }
     }
 }
@@ -246,7 +296,8 @@ impl From<HttpError> for Error {
         match error {
             HttpError::Status { status: 401 | 403, .. } => Error::auth(error),
             HttpError::Status { status: 408 | 425 | 429 | 500..=599, .. } => Error::transient(error),
-            HttpError::Unreachable { .. } => Error::transient(error),
+            HttpError::Unreachable { .. } | HttpError::Rejected { retryable: true, .. } => Error::transient(error),
+            HttpError::Rejected { .. } => Error::data(error),
             _ => Error::http(error),
         }
     }

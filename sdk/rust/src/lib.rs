@@ -19,7 +19,7 @@ pub mod storage;
 pub mod testing;
 pub mod url;
 
-pub use connector::{Component, Connector, Description, Partition, Read, Stream, parse_config};
+pub use connector::{BudgetHeaders, Component, Connector, Description, Partition, Read, Stream, parse_config};
 pub use error::{Error, Result};
 pub use http::{HttpError, Pending, Response};
 pub use output::{Flow, Page};
@@ -32,8 +32,8 @@ pub use serde_json::json;
 pub mod prelude {
     pub use crate::pages::{Cursor, Keyset, LinkHeader, Offset, PageNumber, Paginator, Watermark};
     pub use crate::{
-        Connector, Description, Error, Flow, Page, Partition, Read, Request, Response, ResponseView, Result, Secret,
-        Stream, description, json,
+        Connector, Description, Error, Flow, Method, Page, Partition, Read, Request, Response, ResponseView, Result,
+        Secret, Stream, description, json,
     };
     pub use serde::{Deserialize, Serialize};
 }

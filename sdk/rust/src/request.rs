@@ -63,6 +63,8 @@ pub struct Request {
     pub body: Option<Vec<u8>>,
     /// Statuses outside 200-299 that come back as a response instead of an error.
     pub accept: Vec<u16>,
+    /// Whether a POST or PATCH only asks, and so may be sent again after a failure.
+    pub reads: bool,
 }
 
 impl Request {
@@ -157,6 +159,13 @@ impl Request {
         if !self.accept.contains(&status) {
             self.accept.push(status);
         }
+        self
+    }
+
+    /// Says that a POST or PATCH only asks, as for a list: the host may then send it again after a failure.
+    #[must_use]
+    pub fn reads(mut self) -> Self {
+        self.reads = true;
         self
     }
 

@@ -15,6 +15,7 @@ impl Guest for Case {
             headers: Vec::new(),
             body: None,
             accept: Vec::new(),
+            reads: false,
         };
         let pending = wit::start(&request);
         let _ = pending.wait();

@@ -27,10 +27,23 @@ pub struct Pages<'a, P> {
 /// Looks at a response before its records are emitted.
 pub(super) type Hook<'a> = Box<dyn FnMut(&dyn ResponseView) -> Result<()> + 'a>;
 
+/// Tells a response that is an error in truth.
+pub(super) type Judge<'a> = Box<dyn FnMut(&dyn ResponseView) -> Result<Option<Rejection>> + 'a>;
+
+/// What a response is rejected for, see [`Pages::reject_if`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejection {
+    /// Why, for people.
+    pub reason: String,
+    /// Whether the host shall try again.
+    pub retryable: bool,
+}
+
 pub(super) struct Options<'a> {
     pub(super) in_flight: usize,
     pub(super) extra: Vec<(String, String)>,
     pub(super) hook: Option<Hook<'a>>,
+    pub(super) judge: Option<Judge<'a>>,
 }
 
 impl<P: std::fmt::Debug> std::fmt::Debug for Pages<'_, P> {
@@ -73,7 +86,7 @@ impl<'a, P: Paginator> Pages<'a, P> {
     /// ```
     pub fn new(request: Request, records: &str, paginator: P) -> Self {
         let walk = Walk::new(request, records, paginator);
-        let options = Options { in_flight: IN_FLIGHT, extra: Vec::new(), hook: None };
+        let options = Options { in_flight: IN_FLIGHT, extra: Vec::new(), hook: None, judge: None };
         Self { walk, since: None, resume: None, options }
     }
 
@@ -139,6 +152,26 @@ impl<'a, P: Paginator> Pages<'a, P> {
     /// ```
     pub fn each(mut self, look: impl FnMut(&dyn ResponseView) -> Result<()> + 'a) -> Self {
         self.options.hook = Some(Box::new(look));
+        self
+    }
+
+    /// Looks at every response first, and tells those that are errors in truth: the host sends the request again where that
+    /// may help, by its own rules, and else the read ends.
+    ///
+    /// ```no_run
+    /// # use connector_sdk::prelude::*;
+    /// # use connector_sdk::pages::Rejection;
+    /// # fn read(read: &Read, request: Request) -> Result<()> {
+    /// read.pages(request, "/result", Cursor::token("/next", "cursor"))
+    ///     .reject_if(|response| {
+    ///         let error = response.json::<Option<String>>("/error")?;
+    ///         Ok(error.map(|reason| Rejection { retryable: reason == "busy", reason }))
+    ///     })
+    ///     .run()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn reject_if(mut self, judge: impl FnMut(&dyn ResponseView) -> Result<Option<Rejection>> + 'a) -> Self {
+        self.options.judge = Some(Box::new(judge));
         self
     }
 
@@ -214,6 +247,7 @@ pub(super) trait Outside {
     fn send(&mut self, request: &Request) -> Result<Self::Response, HttpError>;
     fn start(&mut self, request: &Request) -> Self::Pending;
     fn wait(&mut self, pending: Self::Pending) -> Result<Self::Response, HttpError>;
+    fn reject(&mut self, response: Self::Response, rejection: &Rejection) -> Result<Self::Response, HttpError>;
     fn select(
         &mut self,
         response: Self::Response,
@@ -246,6 +280,10 @@ impl Outside for Host {
 
     fn wait(&mut self, pending: Pending) -> Result<Response, HttpError> {
         pending.wait()
+    }
+
+    fn reject(&mut self, response: Response, rejection: &Rejection) -> Result<Response, HttpError> {
+        response.reject(&rejection.reason, rejection.retryable)
     }
 
     fn select(&mut self, response: Response, records: &str, extra: &[(String, String)], with: With) -> Result<Flow> {
@@ -293,13 +331,18 @@ fn next<P: Paginator, O: Outside>(
     outside: &mut O,
     request: &Request,
 ) -> Result<(O::Response, Taken)> {
-    let response = match queue.pop_front() {
+    let mut response = match queue.pop_front() {
         Some((asked, pending)) if asked == *request => outside.wait(pending)?,
         _ => {
             queue.clear();
             outside.send(request)?
         }
     };
+    while let Some(judge) = &mut options.judge
+        && let Some(rejection) = judge(&response)?
+    {
+        response = outside.reject(response, &rejection)?;
+    }
     if let Some(hook) = &mut options.hook
         && !walk.ends(&response)
     {
@@ -367,7 +410,7 @@ mod tests {
         let all = things(0..100);
         let sim = Sim::new(Offset::new("offset", "limit", 5)).total("/total");
         let mut walk = sim.walk();
-        let (mut options, mut most) = (Options { in_flight: 8, extra: Vec::new(), hook: None }, 0);
+        let (mut options, mut most) = (Options { in_flight: 8, extra: Vec::new(), hook: None, judge: None }, 0);
         let mut api =
             Api::new(|request| reply(slice(&all, number(request, "offset").unwrap(), 5), json!({ "total": 100 })));
         while let Some(request) = walk.request().unwrap() {
@@ -392,7 +435,7 @@ mod tests {
             Some(reason) => Err(Error::data(reason)),
             None => Ok(()),
         });
-        let mut options = Options { in_flight: 8, extra: Vec::new(), hook: Some(hook) };
+        let mut options = Options { in_flight: 8, extra: Vec::new(), hook: Some(hook), judge: None };
         let mut api = Api::new(|request| match number(request, "offset").unwrap() {
             0 => reply(things(0..5), json!({})),
             _ => reply(things(5..10), json!({ "error": "partial result" })),
@@ -403,13 +446,38 @@ mod tests {
     }
 
     #[test]
+    fn a_rejected_response_is_asked_for_again_or_ends_the_read() {
+        let sim = Sim::new(Offset::new("offset", "limit", 5));
+        let judge = || -> Judge<'static> {
+            Box::new(|response| {
+                let error = response.json::<Option<String>>("/error")?;
+                Ok(error.map(|reason| Rejection { retryable: reason == "busy", reason }))
+            })
+        };
+        let mut options = Options { in_flight: 1, extra: Vec::new(), hook: None, judge: Some(judge()) };
+        let mut busy = 2;
+        let mut api = Api::new(|request| match number(request, "offset").unwrap() {
+            0 if busy > 0 => {
+                busy -= 1;
+                reply(Vec::new(), json!({ "error": "busy" }))
+            }
+            0 => reply(things(0..5), json!({})),
+            _ => reply(things(5..10), json!({ "error": "partial result" })),
+        });
+        let error = drive(&mut sim.walk(), &mut options, &mut api).unwrap_err();
+        assert!(matches!(&error, Error::Data(text) if text.ends_with("an error in truth: partial result")), "{error}");
+        assert_eq!(api.records(), things(0..5));
+        assert_eq!(api.requests.len(), 4);
+    }
+
+    #[test]
     fn a_list_newest_first_ends_behind_the_watermark() {
         let all: Vec<Value> = [9, 8, 7, 6, 5, 5, 4, 3, 2, 1].iter().map(|t| json!({ "t": t })).collect();
         let sim = Sim::new(Offset::new("offset", "limit", 4));
         for (since, newer) in [("5", 6), ("0", 10), ("6", 4), ("100", 0)] {
             let mut walk = sim.walk();
             walk.until = Some(("/t".into(), since.into()));
-            let mut options = Options { in_flight: 8, extra: Vec::new(), hook: None };
+            let mut options = Options { in_flight: 8, extra: Vec::new(), hook: None, judge: None };
             let mut api = Api::new(|request| reply(slice(&all, number(request, "offset").unwrap(), 4), json!({})));
             assert!(drive(&mut walk, &mut options, &mut api).unwrap().complete);
             assert_eq!(api.records(), all[..newer], "since {since}");

@@ -39,7 +39,7 @@ mod watermark;
 use crate::{Error, Request, ResponseView};
 
 pub use cursor::Cursor;
-pub use drive::{Pages, Summary};
+pub use drive::{Pages, Rejection, Summary};
 pub use keyset::Keyset;
 pub use link_header::LinkHeader;
 pub use number::PageNumber;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use serde_json::Value;
 
-use super::drive::{Options, Outside, Summary, With, drive};
+use super::drive::{Options, Outside, Rejection, Summary, With, drive};
 use super::walk::Walk;
 use super::{Paginator, Source, Watermark};
 use crate::testing::Reply;
@@ -71,6 +71,15 @@ impl Outside for Api<'_> {
         self.send(&pending.0)
     }
 
+    fn reject(&mut self, reply: Reply, rejection: &Rejection) -> Result<Reply, HttpError> {
+        let url = self.requests.last().cloned().unwrap_or_default();
+        if rejection.retryable {
+            return self.send(&Request::get(url));
+        }
+        let (reason, retryable) = (rejection.reason.clone(), rejection.retryable);
+        Err(HttpError::Rejected { url, status: reply.status(), attempts: 1, reason, retryable })
+    }
+
     fn select(&mut self, reply: Reply, records: &str, extra: &[(String, String)], with: With) -> Result<Flow> {
         let text = reply.json_text(records)?.unwrap_or_default();
         let mut records: Vec<Value> = serde_json::from_str(&text).map_err(Error::data)?;
@@ -120,7 +129,7 @@ impl<P: Paginator + Clone> Sim<P> {
         if let Some(checkpoint) = resume {
             walk.resume(checkpoint)?;
         }
-        let mut options = Options { in_flight: self.in_flight, extra: Vec::new(), hook: None };
+        let mut options = Options { in_flight: self.in_flight, extra: Vec::new(), hook: None, judge: None };
         let mut summary = drive(&mut walk, &mut options, api)?;
         summary.watermark = walk.mark;
         Ok(summary)

@@ -1,0 +1,421 @@
+//! What is known of one budget, and what follows from it for the next request. Plain data and pure functions of it and the
+//! time, so that processes can share it and tests need no clock.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::Budget;
+use crate::http::learned::Learned;
+use crate::http::rate::Rate;
+
+/// Resets of one window that are this close are the same window: servers that tell it in whole seconds from now move it.
+const SAME_WINDOW_MS: u64 = 2_000;
+/// From this part of a window's limit on, requests are spread over the time that is left: the last tenth.
+const NEAR_THE_END: u32 = 10;
+/// Requests are spread no further apart than this: a run that has little left to do should not take an hour for it. None is
+/// lost by going a little early, since what is spent is waited for anyway.
+const WIDEST_SPREAD_MS: u64 = 10_000;
+/// A process that says nothing of its requests for so long has died: no exchange takes longer by default.
+const FLIGHT_MS: u64 = 6 * 60 * 1_000;
+/// A rate that another process keeps to counts so long after it was last seen.
+const RATE_SEEN_MS: u64 = 60_000;
+/// Windows that a server can name in one budget.
+const MAX_WINDOWS: usize = 16;
+
+/// What is known of a budget, by whoever shares it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct State {
+    /// What the server said is left, by the name of its policy.
+    windows: BTreeMap<String, Window>,
+    paused_until_ms: u64,
+    /// A window or a pause has ended, and no request has been answered since.
+    rested: bool,
+    /// Requests under way, by process.
+    flights: BTreeMap<String, Flights>,
+    /// Token buckets, by their rates as text.
+    tokens: BTreeMap<String, Tokens>,
+    last_sent_ms: u64,
+    /// Requests of this process that the server let through.
+    #[serde(skip)]
+    served: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct Window {
+    /// The limit, or the most that was ever left where the server does not tell it.
+    limit: u32,
+    remaining: u32,
+    reset_at_ms: u64,
+    learned_ms: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct Flights {
+    count: u32,
+    until_ms: u64,
+}
+
+/// A token bucket as the generic cell rate algorithm has it: the time at which it is full again.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct Tokens {
+    full_at_us: u64,
+    seen_ms: u64,
+}
+
+/// Who asks: a process, and the limits that it keeps to on its own.
+#[derive(Debug, Clone, Copy)]
+pub struct Asker<'a> {
+    /// Tells the process from all others.
+    pub process: &'a str,
+    /// All hold at once.
+    pub rates: &'a [Rate],
+    /// Most requests under way, whoever made them.
+    pub concurrency: Option<u32>,
+}
+
+/// What somebody wants of a budget.
+#[derive(Debug, Clone, Copy)]
+pub struct Claim {
+    /// Tokens of the rates' buckets, now.
+    pub tokens: u32,
+    /// Permits of what the server says is left; none as long as tokens are still gathered.
+    pub permits: u32,
+    /// Whether a request goes out; else a connector takes permits by itself.
+    pub request: bool,
+}
+
+/// What a request has to do now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Go.
+    Go,
+    /// Wait until a time, in milliseconds since the Unix epoch.
+    Until(u64),
+    /// Wait a moment, so that those that come are spread.
+    Spread(u64),
+    /// Wait for one of those under way to come back.
+    Returned,
+}
+
+impl State {
+    /// Tells whether there is nothing that another process would have to know.
+    pub fn is_blank(&self) -> bool {
+        self.windows.is_empty() && self.paused_until_ms == 0 && self.tokens.is_empty() && !self.rested
+    }
+
+    /// Keeps what only this process knows of itself, over what the others have written.
+    pub(super) fn keep_own(&mut self, own: &Self, process: &str) {
+        match own.flights.get(process) {
+            Some(flights) => self.flights.insert(process.to_owned(), *flights),
+            None => self.flights.remove(process),
+        };
+        self.served = own.served;
+        self.last_sent_ms = self.last_sent_ms.max(own.last_sent_ms);
+    }
+
+    fn in_flight(&self) -> u32 {
+        self.flights.values().fold(0, |sum, flights| sum.saturating_add(flights.count))
+    }
+
+    /// Tells whether another process has requests under way.
+    pub fn others_in_flight(&self, process: &str) -> bool {
+        self.flights.iter().any(|(other, flights)| other != process && flights.count > 0)
+    }
+
+    fn forget_old(&mut self, now_ms: u64) {
+        let known = self.windows.len();
+        self.windows.retain(|_, window| window.reset_at_ms > now_ms);
+        // Nobody knows what a new window allows: one request finds out.
+        self.rested |= self.windows.len() < known;
+        if self.paused_until_ms != 0 && self.paused_until_ms <= now_ms {
+            self.paused_until_ms = 0;
+            self.rested = true;
+        }
+        self.flights.retain(|_, flights| flights.until_ms > now_ms && flights.count > 0);
+        self.tokens.retain(|_, tokens| tokens.full_at_us > now_ms.saturating_mul(1_000));
+    }
+
+    /// Says what a claim has to do now.
+    pub fn step(&mut self, asker: &Asker<'_>, claim: Claim, now_ms: u64) -> Step {
+        let Claim { tokens, permits, request } = claim;
+        self.forget_old(now_ms);
+        if self.paused_until_ms > now_ms {
+            return Step::Until(self.paused_until_ms);
+        }
+        let in_flight = self.in_flight();
+        let left = |window: &Window| window.remaining.saturating_sub(in_flight);
+        let spent = self.windows.values().filter(|window| left(window) < permits);
+        if let Some(reset_at_ms) = spent.map(|window| window.reset_at_ms).max() {
+            // Those in flight may bring better news than the wait for the reset.
+            return if in_flight > 0 { Step::Returned } else { Step::Until(reset_at_ms) };
+        }
+        let full = asker.concurrency.is_some_and(|most| in_flight >= most.max(1));
+        if in_flight > 0 && (self.rested || (request && full)) {
+            return Step::Returned;
+        }
+        if let Some(at_ms) = self.tokens_at(asker, tokens, now_ms).filter(|at_ms| *at_ms > now_ms) {
+            return Step::Until(at_ms);
+        }
+        let spread = self.windows.values().filter(|_| request && self.last_sent_ms > 0).filter_map(|window| {
+            let left = left(window);
+            let near = left.saturating_mul(NEAR_THE_END) <= window.limit && left < window.limit;
+            let wait_ms = window.reset_at_ms.saturating_sub(self.last_sent_ms) / u64::from(left.saturating_add(1));
+            near.then(|| self.last_sent_ms.saturating_add(wait_ms.min(WIDEST_SPREAD_MS)))
+        });
+        match spread.max().filter(|at_ms| *at_ms > now_ms) {
+            Some(at_ms) => Step::Spread(at_ms),
+            None => Step::Go,
+        }
+    }
+
+    /// When the token buckets have the permits, in milliseconds since the Unix epoch.
+    fn tokens_at(&self, asker: &Asker<'_>, tokens: u32, now_ms: u64) -> Option<u64> {
+        let at = self.rates(asker, now_ms).into_iter().filter_map(|rate| {
+            let full_at_us = self.tokens.get(&rate.to_string())?.full_at_us;
+            let interval_us = interval_us(&rate);
+            let kept = u64::from(rate.burst.get().saturating_sub(tokens)).saturating_mul(interval_us);
+            Some(full_at_us.saturating_sub(kept).div_ceil(1_000))
+        });
+        at.max()
+    }
+
+    /// The asker's rates, and those that other processes keep to now: whoever shares a budget fills the same buckets.
+    fn rates(&self, asker: &Asker<'_>, now_ms: u64) -> Vec<Rate> {
+        let others = self.tokens.iter().filter(|(_, tokens)| now_ms.saturating_sub(tokens.seen_ms) < RATE_SEEN_MS);
+        let others =
+            others.filter_map(|(text, _)| text.parse::<Rate>().ok()).filter(|rate| !asker.rates.contains(rate));
+        asker.rates.iter().copied().chain(others).collect()
+    }
+
+    fn take_tokens(&mut self, asker: &Asker<'_>, count: u32, now_ms: u64) {
+        let now_us = now_ms.saturating_mul(1_000);
+        for rate in self.rates(asker, now_ms) {
+            let own = asker.rates.contains(&rate);
+            let tokens = self.tokens.entry(rate.to_string()).or_insert(Tokens { full_at_us: 0, seen_ms: now_ms });
+            let added = u64::from(count).saturating_mul(interval_us(&rate));
+            tokens.full_at_us = tokens.full_at_us.max(now_us).saturating_add(added);
+            if own {
+                tokens.seen_ms = now_ms;
+            }
+        }
+    }
+
+    /// Takes what is claimed.
+    pub fn take(&mut self, asker: &Asker<'_>, claim: Claim, now_ms: u64) {
+        self.take_tokens(asker, claim.tokens, now_ms);
+        if claim.request && claim.permits > 0 {
+            let flights = self.flights.entry(asker.process.to_owned()).or_insert(Flights { count: 0, until_ms: 0 });
+            flights.count = flights.count.saturating_add(1);
+            flights.until_ms = now_ms.saturating_add(FLIGHT_MS);
+            self.last_sent_ms = now_ms;
+        } else {
+            self.spend(claim.permits);
+        }
+    }
+
+    fn spend(&mut self, permits: u32) {
+        for window in self.windows.values_mut() {
+            window.remaining = window.remaining.saturating_sub(permits);
+        }
+    }
+
+    /// A request came back, with or without an answer.
+    pub fn returned(&mut self, process: &str, now_ms: u64) {
+        if let Some(flights) = self.flights.get_mut(process) {
+            flights.count = flights.count.saturating_sub(1);
+            flights.until_ms = now_ms.saturating_add(FLIGHT_MS);
+        }
+    }
+
+    /// Takes what an answer says of the limit. Where it says nothing, its cost is taken off here.
+    pub fn answered(&mut self, learned: &[(String, Learned)], sent_ms: u64, now_ms: u64) {
+        self.rested = false;
+        if learned.iter().all(|(_, learned)| learned.remaining.is_none()) {
+            self.spend(1);
+        }
+        self.learn(learned, sent_ms, now_ms);
+    }
+
+    /// A request had no answer; whether the server has counted it, nobody knows.
+    pub fn unanswered(&mut self) {
+        self.spend(1);
+    }
+
+    /// Counts a request that the server let through.
+    pub fn served(&mut self) {
+        self.served = self.served.wrapping_add(1);
+    }
+
+    /// How many requests the server let through so far.
+    pub fn progress(&self) -> u64 {
+        self.served
+    }
+
+    /// Takes what the server said of its windows in answer to a request that was sent at `sent_ms`.
+    pub fn learn(&mut self, learned: &[(String, Learned)], sent_ms: u64, now_ms: u64) {
+        for (name, learned) in learned {
+            let Some(remaining) = learned.remaining else { continue };
+            // Without a reset it is not known for how long it counts.
+            let Some(reset_at_ms) = learned.reset_at_ms.filter(|at| *at > now_ms) else { continue };
+            if self.windows.len() >= MAX_WINDOWS && !self.windows.contains_key(name) {
+                continue;
+            }
+            let known = self.windows.get(name).filter(|window| window.reset_at_ms > now_ms);
+            let same = known.filter(|window| window.reset_at_ms.abs_diff(reset_at_ms) <= SAME_WINDOW_MS);
+            // Of answers that crossed on their way nobody knows which is the newer one; the lower number is safe. An answer
+            // to a request that was sent after all that is known tells how it is now, also that there is more.
+            let remaining = match same {
+                Some(window) if sent_ms <= window.learned_ms => window.remaining.min(remaining),
+                _ => remaining,
+            };
+            let most = same.map_or(remaining, |window| window.limit.max(remaining));
+            let limit = learned.limit.unwrap_or(most).max(remaining);
+            self.windows.insert(name.clone(), Window { limit, remaining, reset_at_ms, learned_ms: now_ms });
+        }
+    }
+
+    /// Keeps everybody from sending before `until_ms`.
+    pub fn pause(&mut self, until_ms: u64) {
+        self.paused_until_ms = self.paused_until_ms.max(until_ms);
+    }
+
+    /// Until when nobody can send, where that is known.
+    pub fn blocked_until(&self, now_ms: u64) -> Option<u64> {
+        let spent = self.windows.values().filter(|window| window.remaining == 0).map(|window| window.reset_at_ms);
+        Some(spent.max().unwrap_or(0).max(self.paused_until_ms)).filter(|until_ms| *until_ms > now_ms)
+    }
+
+    /// What is known of it, for a connector.
+    pub fn status(&self, now_ms: u64) -> Budget {
+        if self.paused_until_ms > now_ms {
+            return Budget { remaining: Some(0), reset_at_ms: Some(self.paused_until_ms) };
+        }
+        let current = self.windows.values().filter(|window| window.reset_at_ms > now_ms);
+        let tightest = current.min_by_key(|window| (window.remaining, std::cmp::Reverse(window.reset_at_ms)));
+        tightest.map_or_else(Budget::default, |window| Budget {
+            remaining: Some(window.remaining.saturating_sub(self.in_flight())),
+            reset_at_ms: Some(window.reset_at_ms),
+        })
+    }
+
+    /// How good this budget is for the next request: greater is better. Unknown ones are asked first, one at a time.
+    pub(super) fn rank(&self, now_ms: u64) -> (bool, u32, std::cmp::Reverse<u64>) {
+        let in_flight = self.in_flight();
+        let status = self.status(now_ms);
+        let blocked = self.blocked_until(now_ms).unwrap_or(0);
+        // A window that ended, or a budget never asked: whoever is under way finds out.
+        let unknown = status.remaining.is_none();
+        let left = if unknown { u32::MAX.saturating_sub(in_flight) } else { status.remaining.unwrap_or(0) };
+        let open = blocked == 0 && left > 0 && !(unknown && in_flight > 0);
+        let until = if left == 0 { status.reset_at_ms.unwrap_or(0).max(blocked) } else { blocked };
+        (open, if open { left } else { 0 }, std::cmp::Reverse(until))
+    }
+}
+
+fn interval_us(rate: &Rate) -> u64 {
+    u64::try_from(rate.interval().as_micros()).unwrap_or(u64::MAX).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_700_000_000_000;
+    const ONE: Claim = Claim { tokens: 1, permits: 1, request: true };
+    const ME: Asker<'static> = Asker { process: "me", rates: &[], concurrency: None };
+
+    fn window(limit: u32, remaining: u32, in_ms: u64) -> Vec<(String, Learned)> {
+        let learned = Learned { limit: Some(limit), remaining: Some(remaining), reset_at_ms: Some(NOW + in_ms) };
+        vec![(String::new(), learned)]
+    }
+
+    #[test]
+    fn the_last_tenth_of_a_budget_is_spread_over_the_time_that_is_left() {
+        let mut state = State::default();
+        state.take(&ME, ONE, NOW);
+        state.returned("me", NOW);
+        state.answered(&window(100, 11, 10_000), NOW, NOW);
+        assert_eq!(state.step(&ME, ONE, NOW), Step::Go);
+        state.answered(&window(100, 9, 10_000), NOW, NOW);
+        let mut now_ms = NOW;
+        let mut sent = Vec::new();
+        for left in (0..9).rev() {
+            let Step::Spread(at_ms) = state.step(&ME, ONE, now_ms) else { panic!("{sent:?}") };
+            now_ms = at_ms;
+            assert_eq!(state.step(&ME, ONE, now_ms), Step::Go);
+            state.take(&ME, ONE, now_ms);
+            state.returned("me", now_ms);
+            state.answered(&window(100, left, 10_000), now_ms, now_ms);
+            sent.push(now_ms - NOW);
+        }
+        assert_eq!(sent, [1_000, 2_000, 3_000, 4_000, 5_000, 6_000, 7_000, 8_000, 9_000]);
+        assert_eq!(state.step(&ME, ONE, now_ms), Step::Until(NOW + 10_000));
+    }
+
+    #[test]
+    fn after_a_reset_one_request_finds_out_how_much_there_is() {
+        let mut state = State::default();
+        state.learn(&window(100, 50, 10_000), NOW, NOW);
+        let later = NOW + 10_000;
+        assert_eq!(state.step(&ME, ONE, later), Step::Go);
+        state.take(&ME, ONE, later);
+        assert_eq!(state.step(&ME, ONE, later), Step::Returned);
+        state.returned("me", later);
+        state.answered(&window(100, 99, 20_000), later, later);
+        state.take(&ME, ONE, later);
+        assert_eq!(state.step(&ME, ONE, later), Step::Go);
+    }
+
+    #[test]
+    fn an_answer_to_a_later_request_may_say_that_there_is_more() {
+        let mut state = State::default();
+        state.learn(&window(100, 0, 60_000), NOW, NOW + 5);
+        // Sent before that was known: it may be the older news.
+        state.learn(&window(100, 7, 60_000), NOW + 4, NOW + 6);
+        assert_eq!(state.status(NOW + 6).remaining, Some(0));
+        state.learn(&window(200, 90, 60_000), NOW + 7, NOW + 8);
+        assert_eq!(state.status(NOW + 8).remaining, Some(90));
+    }
+
+    #[test]
+    fn several_windows_hold_together() {
+        let mut state = State::default();
+        let mut both = window(1_000, 500, 3_600_000);
+        both.push(("minute".to_owned(), window(10, 0, 30_000).remove(0).1));
+        state.learn(&both, NOW, NOW);
+        assert_eq!(state.step(&ME, ONE, NOW), Step::Until(NOW + 30_000));
+        assert_eq!(state.step(&ME, ONE, NOW + 30_000), Step::Go);
+    }
+
+    #[test]
+    fn processes_that_share_a_state_count_each_others_requests_and_rates() {
+        let mut state = State::default();
+        let slow = ["1/s".parse().unwrap()];
+        let other = Asker { process: "other", rates: &slow, concurrency: None };
+        state.learn(&window(100, 1, 600_000), NOW, NOW);
+        state.take(&other, ONE, NOW);
+        assert_eq!(state.step(&ME, ONE, NOW), Step::Returned);
+        assert!(state.others_in_flight("me"));
+        state.returned("other", NOW);
+        // The other one's rate is shared as well, as long as it is seen.
+        assert_eq!(state.step(&ME, ONE, NOW), Step::Until(NOW + 1_000));
+        // A process that died in the middle does not hold the others up for ever.
+        state.take(&other, ONE, NOW);
+        assert_eq!(state.step(&ME, ONE, NOW + FLIGHT_MS), Step::Go);
+        let text = serde_json::to_string(&state).unwrap();
+        assert_eq!(serde_json::from_str::<State>(&text).unwrap(), state);
+    }
+
+    #[test]
+    fn concurrency_is_kept_to_by_all_together() {
+        let mut state = State::default();
+        let two = Asker { concurrency: Some(2), ..ME };
+        state.take(&two, ONE, NOW);
+        state.take(&Asker { process: "other", ..two }, ONE, NOW);
+        assert_eq!(state.step(&two, ONE, NOW), Step::Returned);
+        state.returned("other", NOW);
+        assert_eq!(state.step(&two, ONE, NOW), Step::Go);
+    }
+}

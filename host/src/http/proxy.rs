@@ -1,0 +1,97 @@
+//! Proxies: which there may be, and who resolves a name then.
+//!
+//! With `socks5` the host resolves the name, and the proxy is told the address that the policy has checked, as without a
+//! proxy. An HTTP proxy is told the name and looks it up itself. So the host looks it up as well, and refuses what the policy
+//! refuses; where the host finds no address (as behind many a firewall), the proxy alone decides where the name leads.
+//! Whoever configures an HTTP proxy therefore trusts it with that. `socks5h` and `socks4`, which would leave names to the
+//! proxy without need, are not offered.
+
+use url::Url;
+
+/// Requests of which scheme go through a proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Of {
+    /// `http`.
+    Http,
+    /// `https`.
+    Https,
+    /// Both.
+    All,
+}
+
+/// One proxy. `Debug` shows no credentials.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Proxy {
+    of: Of,
+    url: Url,
+}
+
+impl std::fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Proxy").field("of", &self.of).field("host", &self.url.host_str()).finish_non_exhaustive()
+    }
+}
+
+/// A text that names no proxy. It is not repeated: it may hold credentials.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "not a proxy; write http://HOST:PORT, https://HOST:PORT or socks5://HOST:PORT, with USER:PASSWORD@ before HOST if it asks for them"
+)]
+pub struct ProxyError;
+
+impl Proxy {
+    /// Reads the URL of a proxy; one without a scheme is an HTTP proxy.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn new(of: Of, text: &str) -> Result<Self, ProxyError> {
+        let whole = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+        let url = Url::parse(&whole).map_err(|_| ProxyError)?;
+        let known =
+            matches!(url.scheme(), "http" | "https" | "socks5") && url.host_str().is_some_and(|host| !host.is_empty());
+        if known { Ok(Self { of, url }) } else { Err(ProxyError) }
+    }
+
+    /// The proxy's own host: the user named it, so it may have a private address.
+    pub(super) fn host(&self) -> &str {
+        self.url.host_str().unwrap_or_default()
+    }
+
+    /// Whether it looks names up itself.
+    pub(super) fn resolves(&self) -> bool {
+        self.url.scheme() != "socks5"
+    }
+
+    pub(super) fn build(&self, except: Option<&str>) -> reqwest::Result<reqwest::Proxy> {
+        let url = self.url.as_str();
+        let proxy = match self.of {
+            Of::Http => reqwest::Proxy::http(url),
+            Of::Https => reqwest::Proxy::https(url),
+            Of::All => reqwest::Proxy::all(url),
+        }?;
+        Ok(proxy.no_proxy(except.and_then(reqwest::NoProxy::from_string)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proxies_are_urls_and_their_credentials_are_not_shown() {
+        for (text, resolves) in [
+            ("proxy.example:3128", true),
+            ("http://user:secret@proxy.example:3128", true),
+            ("https://proxy.example", true),
+            ("socks5://127.0.0.1:1080", false),
+        ] {
+            let proxy = Proxy::new(Of::All, text).unwrap();
+            assert_eq!(proxy.resolves(), resolves, "{text}");
+            assert!(proxy.build(Some("localhost,10.0.0.0/8")).is_ok(), "{text}");
+            assert!(!format!("{proxy:?}").contains("secret"));
+        }
+        for text in ["", "socks5h://proxy.example", "socks4://proxy.example", "ftp://proxy.example", "http://"] {
+            assert_eq!(Proxy::new(Of::All, text), Err(ProxyError), "{text}");
+        }
+    }
+}
