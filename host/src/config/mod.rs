@@ -18,7 +18,7 @@ pub struct Config {
     pub visible: Value,
     /// The secrets behind the placeholders.
     pub secrets: Secrets,
-    /// Names of what the user gave (not the schema's defaults), as JSON pointers.
+    /// What the user gave, without the schema's defaults, secrets replaced by placeholders.
     pub given: Value,
     /// Secrets given in plain text in a configuration file or on the command line, and values from the environment or a
     /// file that the connector does not declare as secret: things to warn of.
@@ -72,6 +72,7 @@ impl Config {
                 ));
             }
         }
+        let (given, _) = secrets::split(given, &places).map_err(ConfigError::Secret)?;
         let (visible, secrets) = secrets::split(value, &places).map_err(ConfigError::Secret)?;
         Ok(Self { visible, secrets, given, warnings })
     }
