@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use host::config::{ConfigError, LoadError as ConfigLoadError};
 use host::engine::component::LoadError;
 use host::engine::{CallError, with_sources as chain};
+use host::run::replay::ReplayError;
 use host::run::{CommitError, LockError, OpenError, RunError};
 use host::state::StateError;
 
@@ -55,6 +56,10 @@ impl CliError {
         Self::new(Kind::Config, message)
     }
 
+    pub(crate) fn output(message: impl Into<String>) -> Self {
+        Self::new(Kind::Output, message)
+    }
+
     pub(crate) fn internal(message: impl Into<String>) -> Self {
         Self::new(Kind::Internal, message)
     }
@@ -97,6 +102,37 @@ impl CliError {
         }
         super::print::stderr(&self.text());
         ExitCode::from(if self.failed { 1 } else { 2 })
+    }
+}
+
+impl From<ReplayError> for CliError {
+    fn from(error: ReplayError) -> Self {
+        let usage = |next: &str| Self::new(Kind::Usage, chain(&error)).next(next);
+        match error {
+            ReplayError::NoArchive(_) => {
+                usage("only a run without --no-archive can be repeated, until `host archive prune` removes its archive")
+            }
+            ReplayError::Older(_) => usage("run it again with this host"),
+            ReplayError::NoConnector(_) => usage("give the connector with --with"),
+            ReplayError::NoStream(_) => usage("list the streams with `host report`"),
+            ReplayError::NotRecorded(_) => Self::new(Kind::Connector, chain(&error))
+                .next("a connector can be tried on a recording only as far as it makes the recorded requests")
+                .failed(),
+            ReplayError::Failed { .. } | ReplayError::Page { .. } => Self::new(Kind::Connector, chain(&error))
+                .next("it may do so by the host's version or limits; see what they were with `host report --json`")
+                .failed(),
+            ReplayError::Script { .. } | ReplayError::Archive(_) => {
+                Self::new(Kind::Output, chain(&error)).next("see what else is damaged with `host verify`")
+            }
+            ReplayError::Open(error) => error.into(),
+            ReplayError::State(error) => error.into(),
+            ReplayError::Declared(_) | ReplayError::Stored(_) => {
+                Self::new(Kind::Connector, chain(&error)).next("tell the connector's author")
+            }
+            ReplayError::Commit(_) | ReplayError::Sink(_) | ReplayError::Compare(_) => {
+                Self::new(Kind::Output, chain(&error)).next("check the folder's permissions and free space")
+            }
+        }
     }
 }
 

@@ -7,9 +7,11 @@ mod error;
 mod inspect;
 mod print;
 mod progress;
+mod replay;
 mod report;
 mod run;
 mod runs;
+mod scratch;
 mod streams;
 mod summary;
 mod units;
@@ -52,6 +54,8 @@ enum Command {
     Runs(runs::RunsArgs),
     /// Shows the report of a run.
     Report(report::ReportArgs),
+    /// Repeats a run from its archive, without a request, and compares the records.
+    Replay(replay::ReplayArgs),
 }
 
 /// How a command ended.
@@ -82,6 +86,7 @@ pub(crate) fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Inspect(args) => block_on(inspect::inspect(args, &mut out))?,
         Command::Runs(args) => runs::runs(&args, &mut out),
         Command::Report(args) => report::report(&args, &mut out),
+        Command::Replay(args) => block_on(replay::replay(args, &mut out))?,
     }
 }
 

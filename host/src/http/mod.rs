@@ -25,8 +25,8 @@ pub mod policy;
 pub mod rate;
 mod redirect;
 mod request;
-pub mod tape;
 pub mod retry;
+pub mod tape;
 pub mod transport;
 
 use std::sync::{Arc, Mutex, PoisonError};

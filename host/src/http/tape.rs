@@ -193,14 +193,7 @@ fn key_of_template(template: &Template, hop: u32, attempt: u32) -> u128 {
     key(hop, attempt, template.method.as_str(), template.url.as_str(), &template.headers, digest)
 }
 
-fn key(
-    hop: u32,
-    attempt: u32,
-    method: &str,
-    url: &str,
-    headers: &[(String, String)],
-    body: Option<&str>,
-) -> u128 {
+fn key(hop: u32, attempt: u32, method: &str, url: &str, headers: &[(String, String)], body: Option<&str>) -> u128 {
     let mut hasher = Xxh3::new();
     let mut add = |text: &str| {
         hasher.update(&(text.len() as u64).to_le_bytes());
@@ -220,12 +213,7 @@ fn key(
 
 impl Client {
     /// Answers a request from the tape, through its recorded attempts.
-    pub(super) fn play_until_final(
-        &self,
-        tape: &Tape,
-        template: &Template,
-        hop: u32,
-    ) -> Result<(Answer, u32), Error> {
+    pub(super) fn play_until_final(&self, tape: &Tape, template: &Template, hop: u32) -> Result<(Answer, u32), Error> {
         let config = &self.shared.config;
         config.policy.allows(&template.url).map_err(|denial| {
             Error::Denied(if hop > 0 { format!("after a redirect, {denial}") } else { denial.to_string() })

@@ -14,6 +14,7 @@ mod plan;
 mod preview;
 mod read;
 mod recording;
+pub mod replay;
 pub mod report;
 mod stream;
 mod tally;

@@ -258,7 +258,14 @@ async fn work(mut writer: Writer, mut items: mpsc::UnboundedReceiver<Item>) -> R
 
 impl Writer {
     fn new(setup: WriterSetup) -> Self {
-        Self { setup, reads: HashMap::new(), uncommitted_since: None, schema: None, ended: 0, trace: CommitNote::default() }
+        Self {
+            setup,
+            reads: HashMap::new(),
+            uncommitted_since: None,
+            schema: None,
+            ended: 0,
+            trace: CommitNote::default(),
+        }
     }
 
     fn due_in(&self) -> Option<Duration> {

@@ -17,9 +17,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
+use super::transport::FailureKind;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use super::transport::FailureKind;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 pub use reader::{Bodies, Entry, Lines, Note, Reader, RecordedExchange};

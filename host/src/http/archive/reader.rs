@@ -106,7 +106,13 @@ impl Reader {
     pub(super) fn open(folder: &Path) -> Result<Self, Error> {
         let path = manifest_path(folder);
         let file = File::open(&path).map_err(|error| Error::Read { path: path.clone(), source: Arc::new(error) })?;
-        Ok(Self { lines: BufReader::new(file), path, bodies: Bodies { folder: folder.to_owned() }, number: 0, place: 0 })
+        Ok(Self {
+            lines: BufReader::new(file),
+            path,
+            bodies: Bodies { folder: folder.to_owned() },
+            number: 0,
+            place: 0,
+        })
     }
 
     /// Returns where in the manifest the next line begins, for [`Lines::exchange`].
