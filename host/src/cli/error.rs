@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use host::config::{ConfigError, LoadError as ConfigLoadError};
 use host::engine::component::LoadError;
 use host::engine::{CallError, with_sources as chain};
+use host::http::archive::{self, har};
 use host::run::replay::ReplayError;
+use host::run::reprocess::ReprocessError;
 use host::run::{CommitError, LockError, OpenError, RunError};
 use host::state::StateError;
 
@@ -102,6 +104,47 @@ impl CliError {
         }
         super::print::stderr(&self.text());
         ExitCode::from(if self.failed { 1 } else { 2 })
+    }
+}
+
+impl From<archive::Error> for CliError {
+    fn from(error: archive::Error) -> Self {
+        Self::new(Kind::Output, chain(&error)).next("see what else is damaged with `host verify`")
+    }
+}
+
+impl From<ReprocessError> for CliError {
+    fn from(error: ReprocessError) -> Self {
+        let (kind, next) = match &error {
+            ReprocessError::NoStream(_) => (Kind::Usage, "see the streams in `host report`"),
+            ReprocessError::NotInRun { .. } => {
+                (Kind::Usage, "leave that run out; see what runs read in `host report RUN`")
+            }
+            ReprocessError::Unfinished(_) => (Kind::Usage, "finish it with `host run`, then try again"),
+            ReprocessError::NoBeginning(_) | ReprocessError::Gap { .. } | ReprocessError::Behind { .. } => (
+                Kind::Usage,
+                "give --from the last full reading and every incremental run since; list runs with `host runs`",
+            ),
+            ReprocessError::Lock(_) => (Kind::Usage, "wait for it to end"),
+            ReprocessError::Commit(_) | ReprocessError::Sink(_) => {
+                (Kind::Output, "check the folder's permissions and free space")
+            }
+            ReprocessError::Replay(_) | ReprocessError::State(_) => (Kind::Internal, ""),
+        };
+        match error {
+            ReprocessError::Replay(error) => error.into(),
+            ReprocessError::State(error) => error.into(),
+            error => Self::new(kind, chain(&error)).next(next),
+        }
+    }
+}
+
+impl From<har::ExportError> for CliError {
+    fn from(error: har::ExportError) -> Self {
+        match error {
+            har::ExportError::Archive(error) => error.into(),
+            har::ExportError::Write(error) => Self::from_output(error),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand.
 
+mod archive;
 mod args;
 mod check;
 mod connectors;
@@ -9,12 +10,14 @@ mod print;
 mod progress;
 mod replay;
 mod report;
+mod reprocess;
 mod run;
 mod runs;
 mod scratch;
 mod streams;
 mod summary;
 mod units;
+mod verify;
 
 use clap::{Parser, Subcommand};
 
@@ -56,6 +59,12 @@ enum Command {
     Report(report::ReportArgs),
     /// Repeats a run from its archive, without a request, and compares the records.
     Replay(replay::ReplayArgs),
+    /// Makes a stream's table anew from archives, without a request, and swaps it in.
+    Reprocess(reprocess::ReprocessArgs),
+    /// Checks an output folder against what its state and archives say of it.
+    Verify(verify::VerifyArgs),
+    /// Shows, exports and removes what runs asked and were answered.
+    Archive(archive::ArchiveArgs),
 }
 
 /// How a command ended.
@@ -87,6 +96,9 @@ pub(crate) fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Runs(args) => runs::runs(&args, &mut out),
         Command::Report(args) => report::report(&args, &mut out),
         Command::Replay(args) => block_on(replay::replay(args, &mut out))?,
+        Command::Reprocess(args) => block_on(reprocess::reprocess(args, &mut out))?,
+        Command::Verify(args) => block_on(verify::verify(args, &mut out))?,
+        Command::Archive(args) => archive::archive(&args, &mut out),
     }
 }
 

@@ -16,9 +16,11 @@ mod read;
 mod recording;
 pub mod replay;
 pub mod report;
+pub mod reprocess;
 mod stream;
 mod tally;
 mod verdict;
+pub mod verify;
 mod writer;
 
 use std::collections::BTreeSet;

@@ -9,6 +9,7 @@
 //!
 //! Invariant: requests hold placeholders, never a secret's value; [`super::Client`] appends them before it fills them.
 
+pub mod har;
 mod reader;
 mod recovery;
 mod writer;

@@ -269,3 +269,34 @@ pub(crate) fn sink(
         Format::JsonLines => Box::new(sink::JsonLines::new(schema, key, limits, next)),
     }
 }
+
+impl Recorded {
+    /// Compares the committed pages of the archive with the page log, and says what differs.
+    pub(crate) fn against_log(&self, state: &mut dyn StateStore) -> Result<Vec<String>, StateError> {
+        let committed = committed_pages(&self.script, state)?;
+        let mut damage = Vec::new();
+        for (at, session) in self.script.sessions.iter().enumerate() {
+            let mut recorded: HashMap<&str, Vec<(u64, &str)>> = HashMap::new();
+            let commits = session.streams.iter().flat_map(|stream| &stream.commits);
+            for (label, records, hash) in commits.flat_map(|commit| &commit.pages) {
+                recorded.entry(label).or_default().push((*records, hash));
+            }
+            for call in &session.calls {
+                let Some(read) = &call.note.read else { continue };
+                let accepted = self.script.accepted(at, call, committed.get(&read.id).copied());
+                let log = state.pages(read.id)?;
+                let log = log.iter().skip(usize::try_from(read.pages).unwrap_or(usize::MAX));
+                let log = log.take(usize::try_from(accepted).unwrap_or(usize::MAX));
+                let log: Vec<(u64, &str)> = log.map(|page| (page.records, page.hash.as_str())).collect();
+                let mut archive = recorded.remove(call.label.as_str()).unwrap_or_default();
+                archive.truncate(log.len());
+                if archive != log {
+                    let page = archive.iter().zip(&log).take_while(|(one, other)| one == other).count();
+                    let number = read.pages.saturating_add(page as u64) + 1;
+                    damage.push(format!("{}: page {number} of the page log is not that of the archive", call.label));
+                }
+            }
+        }
+        Ok(damage)
+    }
+}

@@ -15,6 +15,9 @@ use crate::capability::output::Emitted;
 use crate::run::Format;
 use crate::sink::Sink;
 
+/// A partition: its id and its context; none for the whole stream.
+type Partition = Option<(String, String)>;
+
 /// What a connector made of a run.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Made {
@@ -35,6 +38,9 @@ pub struct StreamMade {
     pub pages: u64,
     /// Records.
     pub records: u64,
+    /// The schema that the connector declares.
+    #[serde(skip)]
+    pub declared: Option<String>,
     /// Files, in order.
     pub files: Vec<PathBuf>,
 }
@@ -77,8 +83,10 @@ impl Recorded {
             let Some(player) = self.open_stream(connector, &mut stream, &mut made.left_out).await? else { continue };
             let key = stream.primary_key.clone();
             let mut sink = sink(player.engine(), schema_of(None, None)?, key, Format::JsonLines, names);
-            self.read_all(&player, &mut stream, &mut made.left_out, |label, emitted| append(&mut sink, label, emitted))
-                .await?;
+            self.read_all(&player, &mut stream, &mut made.left_out, |_, label, emitted| {
+                append(&mut sink, label, emitted)
+            })
+            .await?;
             stream.files = sink.seal()?.into_iter().map(|file| file.path).collect();
             made.streams.push(stream);
         }
@@ -106,6 +114,7 @@ impl Recorded {
             return Ok(None);
         };
         stream.primary_key = info.primary_key;
+        stream.declared = info.schema;
         Ok(Some(player))
     }
 
@@ -115,8 +124,8 @@ impl Recorded {
         player: &Arc<Player>,
         stream: &mut StreamMade,
         left_out: &mut Vec<String>,
-        mut take: impl FnMut(&str, Emitted) -> Result<u64, ReplayError>,
-    ) -> Result<Vec<(Option<(String, String)>, Option<String>)>, ReplayError> {
+        mut take: impl FnMut(&Partition, &str, Emitted) -> Result<u64, ReplayError>,
+    ) -> Result<Vec<(Partition, Option<String>)>, ReplayError> {
         let mut calls = merged(self, &stream.name);
         let listing = self.script.sessions.iter().find_map(|session| session.call("partitions", &stream.name));
         if let Some(listing) = listing {
@@ -141,7 +150,7 @@ impl Recorded {
             let mut playing = player.read(&self.script, call, &read);
             while let Some(emitted) = playing.page().await {
                 stream.pages += 1;
-                stream.records += take(&call.label, emitted)?;
+                stream.records += take(&read.partition, &call.label, emitted)?;
             }
             let watermark = playing.end().await.map_err(|end| failure(&call.label, end))?;
             watermarks.push((read.partition, watermark));
@@ -153,4 +162,31 @@ impl Recorded {
 pub(crate) fn append(sink: &mut Box<dyn Sink>, label: &str, emitted: Emitted) -> Result<u64, ReplayError> {
     let appended = sink.append(&emitted.page);
     Ok(appended.map_err(|source| ReplayError::Page { read: label.to_owned(), source })?.records)
+}
+
+impl Recorded {
+    /// Whether the run read all of a stream, and not only what was new.
+    pub(crate) fn is_full(&self, stream: &str) -> bool {
+        let streams = self.script.sessions.iter().flat_map(|session| &session.streams);
+        streams.filter(|script| script.name == stream).all(|script| script.note.full)
+    }
+
+    /// The form of the run's parts.
+    pub(crate) fn format(&self) -> Format {
+        self.script.sessions.last().map_or(Format::default(), |session| session.note.format)
+    }
+
+    /// The watermarks from which the run read the partitions of a stream.
+    pub(crate) fn beginnings(&self, stream: &str) -> Vec<(Option<String>, Option<String>)> {
+        let reads = merged(self, stream).into_iter().filter_map(|call| call.note.read);
+        reads.map(|read| (read.partition.map(|(id, _)| id), read.since)).collect()
+    }
+
+    /// The watermarks that the partitions of a stream had when the run ended.
+    pub(crate) fn ends(&self, stream: &str) -> Vec<(Option<String>, Option<String>)> {
+        let streams = self.script.sessions.iter().flat_map(|session| &session.streams);
+        let commits = streams.filter(|script| script.name == stream).flat_map(|script| &script.commits);
+        let id = |label: &str| label.strip_prefix(stream)?.strip_prefix('/').map(str::to_owned);
+        commits.flat_map(|commit| &commit.ended).map(|(label, mark)| (id(label), mark.clone())).collect()
+    }
 }
