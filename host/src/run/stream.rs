@@ -150,7 +150,8 @@ async fn read_stream(setup: &StreamSetup, report: &mut StreamReport) -> Result<(
         parts: written,
     };
     setup.archive.note(stream, "stream", serde_json::json!(note)).await?;
-    let sink = open_sink(setup, &folder, known_schema, prefix, written)?;
+    let mut sink = open_sink(setup, &folder, known_schema, prefix, written)?;
+    let shapes = sink.shapes();
     let (queue, writer) = writer::start(WriterSetup {
         connection: setup.connection.clone(),
         run: setup.run.clone(),
@@ -176,6 +177,7 @@ async fn read_stream(setup: &StreamSetup, report: &mut StreamReport) -> Result<(
         storage: setup.storage.clone(),
         observer: setup.tally.clone(),
         countdown: setup.limit.map(|records| Arc::new(Countdown::new(records))),
+        shapes,
     };
     read_all(setup, read_setup, &reads, report).await;
     // The queue's last end is gone with `read_setup`: the writer makes its last commit.

@@ -142,9 +142,9 @@ impl Player {
         };
         let task = tokio::spawn(async move {
             let outlet = Box::new(Hand(sender));
-            let mut instance =
-                player.instance(&script, &call, Some(outlet)).await.map_err(|error| player.end(error))?;
-            let result = instance.read(&request).await.map_err(|error| player.end(error))?;
+            let instance = player.instance(&script, &call, Some(outlet)).await.map_err(|error| player.end(error))?;
+            let (_, result) = instance.read(request).await;
+            let result = result.map_err(|error| player.end(error))?;
             result.map_err(|error| player.failed(&error))
         });
         Playing { pages, task }
