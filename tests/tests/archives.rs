@@ -8,6 +8,7 @@ use tests::{
     connection::Connection,
     mock::{Action, Api, Change, Encoding, Endpoint, RetryAfter, Rule, offset::Offset},
     program::{Ended, call},
+    transcript::{Scene, compare, transcript},
 };
 
 const SECRET: &str = "s3cr3t-0123456789";
@@ -37,6 +38,16 @@ fn tried(connection: &Connection, arguments: &[&str]) -> anyhow::Result<Ended> {
     call(&all)
 }
 
+/// Calls a command that cannot start, and compares the whole of what it says with a transcript.
+fn refused(connection: &Connection, name: &str, arguments: &[&str]) -> anyhow::Result<()> {
+    let ended = tried(connection, arguments)?;
+    let mut scene = Scene::new()?;
+    scene.call(connection.out().display().to_string(), "OUT");
+    compare(&format!("archives/{name}"), &transcript(&scene, &arguments.join(" "), &ended))?;
+    ensure!(ended.code == Some(2), "{ended:#?}");
+    Ok(())
+}
+
 fn archive_of(connection: &Connection, run: &Value) -> anyhow::Result<PathBuf> {
     Ok(connection.out().join("_runs").join(run["run"].as_str().context("a run")?).join("archive"))
 }
@@ -51,18 +62,18 @@ fn exchanges_are_listed_printed_and_exported_without_secrets() -> anyhow::Result
     let listed = works(&connection, &["archive", "ls", id, "--json"])?.stdout;
     let listed: Vec<Value> = listed.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
     let statuses: Vec<&Value> = listed.iter().map(|line| &line["status"]).collect();
-    assert_eq!(statuses, [200, 503, 200, 200]);
+    assert_eq!(statuses, [200, 503, 200, 200, 200]);
     let number = listed[0]["number"].to_string();
     let body: Value = serde_json::from_str(&works(&connection, &["archive", "cat", id, &number])?.stdout)?;
     assert_eq!(body["items"].as_array().map(Vec::len), Some(20));
     let table = works(&connection, &["archive", "ls"])?.stdout;
-    ensure!(table.starts_with("run ") && table.contains(id), "{table}");
+    ensure!(table.trim_start().starts_with("run ") && table.contains(id), "{table}");
 
     let har = works(&connection, &["archive", "export", id])?.stdout;
     ensure!(har.contains("__secret.auth.bearer__") && !har.contains(SECRET), "a secret, or no placeholder");
     let har: Value = serde_json::from_str(&har)?;
     let entries = har["log"]["entries"].as_array().context("entries")?;
-    assert_eq!((entries.len(), &har["log"]["version"]), (4, &json!("1.2")));
+    assert_eq!((entries.len(), &har["log"]["version"]), (5, &json!("1.2")));
     // What HAR 1.2 asks for, member by member.
     for entry in entries {
         for (of, members) in [
@@ -122,8 +133,12 @@ fn old_archives_are_removed_and_those_of_unfinished_runs_stay() -> anyhow::Resul
     let third = connection.complete(&[])?.report;
     assert_eq!(third["resumed"], true);
     works(&connection, &["replay"])?;
-    let gone = tried(&connection, &["replay", first["run"].as_str().context("a run")?])?;
-    ensure!(gone.code == Some(2) && gone.stderr.contains("has no archive"), "{gone:?}");
+    let first = first["run"].as_str().context("a run")?;
+    refused(&connection, "replay_pruned", &["replay", first])?;
+    refused(&connection, "ls_pruned", &["archive", "ls", first])?;
+    refused(&connection, "cat_unknown", &["archive", "cat", third["run"].as_str().context("a run")?, "9999"])?;
+    refused(&connection, "prune_nothing", &["archive", "prune"])?;
+    refused(&connection, "replay_to_full_folder", &["replay", "--to", &connection.out().display().to_string()])?;
     Ok(())
 }
 
@@ -135,7 +150,7 @@ fn three_runs() -> anyhow::Result<(Connection, Vec<String>)> {
     for _ in 0..3 {
         let run = connection.run(&["--format", "jsonl"])?.report;
         runs.push(run["run"].as_str().context("a run")?.to_owned());
-        api.change("/items", &Change::InsertFront(5));
+        api.change("/items", &Change::Append(5));
     }
     Ok((connection, runs))
 }
@@ -154,16 +169,14 @@ fn a_table_is_made_anew_from_a_full_run_and_those_since() -> anyhow::Result<()> 
     let out = connection.out().display().to_string();
     let verified = call(&["verify", &out])?;
     ensure!(verified.code == Some(0), "{verified:#?}");
-    for (from, says) in [
-        (vec![second, third], "none of the runs read all of items"),
-        (vec![first, third], "goes on from a watermark"),
-        (vec![first, second], "the table has records up to a watermark"),
-    ] {
+    for (name, from) in
+        [("no_beginning", vec![second, third]), ("gap", vec![first, third]), ("behind", vec![first, second])]
+    {
         let mut arguments = vec!["reprocess", "items", "--from"];
         arguments.extend(from.into_iter().map(String::as_str));
-        let refused = tried(&connection, &arguments)?;
-        ensure!(refused.code == Some(2) && refused.stderr.contains(says), "{refused:#?}");
+        refused(&connection, &format!("reprocess_{name}"), &arguments)?;
     }
+    refused(&connection, "reprocess_unknown_stream", &["reprocess", "itmes", "--from", first])?;
     assert_eq!(connection.records("items")?, before);
     Ok(())
 }

@@ -145,7 +145,7 @@ cases! {
     answers_nothing: Case::complete();
     reads_by_cursor: Case::complete();
     changes_records: Case::complete();
-    asks_otherwise: Case::failed().says(&["came twice"]);
+    asks_otherwise: Case::failed().says(&["came more than once"]);
 
     // The way out, secrets, and the machine.
     looks_around: Case::complete();

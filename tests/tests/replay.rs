@@ -165,7 +165,7 @@ fn each_of_several_incremental_runs_is_repeated() -> anyhow::Result<()> {
                         "incremental": {"cursor_field": "updated_at", "param": "since"}});
     let connection = Connection::new("rest", &json!({"base_url": api.url(""), "streams": [stream]}))?;
     let first = connection.complete(&["--format", "jsonl"])?;
-    api.change("/items", &Change::InsertFront(5));
+    api.change("/items", &Change::Append(5));
     let second = connection.run(&["--format", "jsonl"])?;
     drop(api);
     for run in [first, second] {

@@ -12,7 +12,10 @@ use crate::engine::guest::Guest;
 
 /// What a connection has stored and committed; shared by its reads.
 #[derive(Debug, Clone, Default)]
-pub struct Committed(Arc<Mutex<Arc<BTreeMap<String, Vec<u8>>>>>);
+pub struct Committed(Arc<Mutex<Arc<Entries>>>);
+
+/// Keys and values.
+type Entries = BTreeMap<String, Vec<u8>>;
 
 /// One write: the key, and the value or its removal.
 pub type Write = (String, Option<Vec<u8>>);
@@ -36,7 +39,7 @@ impl Committed {
     }
 
     /// The entries as they are now.
-    fn entries(&self) -> Arc<BTreeMap<String, Vec<u8>>> {
+    fn entries(&self) -> Arc<Entries> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -47,7 +50,7 @@ impl Committed {
 pub struct StorageCtx {
     committed: Committed,
     /// As it was when the read began.
-    before: Arc<BTreeMap<String, Vec<u8>>>,
+    before: Arc<Entries>,
     /// Keys of `before` that were read, and those of them that no page has taken yet.
     read: BTreeSet<String>,
     heard: Vec<(String, String)>,

@@ -8,6 +8,7 @@ use host::engine::{CallError, with_sources as chain};
 use host::http::archive::{self, har};
 use host::run::replay::ReplayError;
 use host::run::reprocess::ReprocessError;
+use host::run::verify::VerifyError;
 use host::run::{CommitError, LockError, OpenError, RunError};
 use host::state::StateError;
 
@@ -113,6 +114,15 @@ impl From<archive::Error> for CliError {
     }
 }
 
+impl From<VerifyError> for CliError {
+    fn from(error: VerifyError) -> Self {
+        match error {
+            VerifyError::Lock(error) => Self::new(Kind::Usage, chain(&error)).next("wait for it to end"),
+            VerifyError::State(error) => error.into(),
+        }
+    }
+}
+
 impl From<ReprocessError> for CliError {
     fn from(error: ReprocessError) -> Self {
         let (kind, next) = match &error {
@@ -125,6 +135,7 @@ impl From<ReprocessError> for CliError {
                 Kind::Usage,
                 "give --from the last full reading and every incremental run since; list runs with `host runs`",
             ),
+            ReprocessError::Continued { .. } => (Kind::Usage, "read the stream again with `host run … --full`"),
             ReprocessError::Lock(_) => (Kind::Usage, "wait for it to end"),
             ReprocessError::Commit(_) | ReprocessError::Sink(_) => {
                 (Kind::Output, "check the folder's permissions and free space")

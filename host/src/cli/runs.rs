@@ -25,7 +25,7 @@ pub(crate) fn load(out: &Path) -> Result<Vec<Run>, CliError> {
     let path = state_path(out);
     if !path.exists() {
         return Err(CliError::usage(format!("there are no runs in {}", out.display()))
-            .next("give the output folder of a run with --out, or make one with `host run`"));
+            .next("give the output folder of a run, or make one with `host run`"));
     }
     Ok(Sqlite::open(&path)?.runs()?)
 }

@@ -87,6 +87,16 @@ pub enum ReprocessError {
         /// The read.
         read: String,
     },
+    /// A reading goes over several runs.
+    #[error(
+        "the run {run} went on with a reading of {read} that another run began, and such a reading cannot be made anew"
+    )]
+    Continued {
+        /// The run.
+        run: String,
+        /// The read.
+        read: String,
+    },
     /// Newer runs are missing.
     #[error("the table has records up to a watermark of {read} that is not that of the last of the runs")]
     Behind {
@@ -167,7 +177,7 @@ pub async fn reprocess(
         };
         let mut left_out = std::mem::take(&mut made.left_out);
         let watermarks = run
-            .read_all(&player, &mut one, &mut left_out, |read, label, emitted| {
+            .read_all(&player, &mut one, &mut left_out, true, |read, label, emitted| {
                 let appended = sink.append(&emitted.page);
                 let appended = appended.map_err(|source| ReplayError::Page { read: label.to_owned(), source })?;
                 made.log(read, &emitted, &appended);
@@ -272,6 +282,9 @@ fn finish(folder: &Folder, stream: &str, state: &mut Sqlite) -> Result<(), Repro
 fn check_chain(recorded: &[Recorded], stream: &str, state: &mut dyn StateStore) -> Result<(), ReprocessError> {
     let mut marks: HashMap<Option<String>, Option<String>> = HashMap::new();
     for run in recorded {
+        if let Some(read) = run.continued(stream) {
+            return Err(ReprocessError::Continued { run: run.run.clone(), read });
+        }
         for (partition, since) in run.beginnings(stream) {
             let known = marks.get(&partition).cloned().flatten();
             if since != known && since.is_some() {

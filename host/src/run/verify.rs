@@ -19,12 +19,24 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use xxhash_rust::xxh3::xxh3_128;
 
+use super::lock::Lock;
 use super::replay::{Recorded, ReplayError};
-use super::{run_folder, state_path};
+use super::{LockError, run_folder, state_path};
 use crate::engine::{Engine, with_sources};
 use crate::event::Observer;
 use crate::http::archive::{Archive, Entry};
 use crate::state::{Part, PartStatus, Sqlite, StateError, StateStore};
+
+/// Why nothing could be checked.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// A run is under way, and what it has not finished would look like damage.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The state cannot be read.
+    #[error(transparent)]
+    State(#[from] StateError),
+}
 
 /// What was checked and what is wrong.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -60,16 +72,18 @@ impl Check {
 ///
 /// # Errors
 ///
-/// When the state cannot be read: nothing can be compared without it.
+/// When the state cannot be read, for nothing can be compared without it; and while a run is under way.
 pub async fn verify(
     out: &Path,
     engine: Option<Arc<Engine>>,
     scratch: &Path,
     observer: Arc<dyn Observer>,
-) -> Result<Verification, StateError> {
+) -> Result<Verification, VerifyError> {
     let mut state = Sqlite::open(&state_path(out))?;
     let runs = state.runs()?;
     let connections: BTreeSet<String> = runs.iter().map(|run| run.connection.clone()).collect();
+    let locks = connections.iter().map(|connection| Lock::take(out, connection));
+    let _locks: Vec<Lock> = locks.collect::<Result<_, _>>()?;
     let mut checks = Vec::new();
     for connection in &connections {
         for stream in state.streams(connection)? {
@@ -188,17 +202,17 @@ fn pages(stream: &str, state: &mut dyn StateStore) -> Result<Check, StateError> 
     for (batch, in_parts) in batches {
         let mut in_pages = 0;
         for read in state.reads(batch)? {
-            let label = read.partition.as_ref().map_or(stream.to_owned(), |(id, _)| format!("{stream}/{id}"));
+            let label = read.partition.as_ref().map_or(String::new(), |(id, _)| format!("{id}: "));
             let pages = state.pages(read.id)?;
             looked += pages.len();
             in_pages += pages.iter().map(|page| page.records).sum::<u64>();
             if let Some((at, page)) = (0..).zip(&pages).find(|(at, page)| page.seq != *at) {
-                check.damage.push(format!("{label}: the page log has page {} where {at} belongs", page.seq));
+                check.damage.push(format!("{label}the page log has page {} where {at} belongs", page.seq));
             }
             let last = pages.iter().rev().find_map(|page| page.checkpoint.clone());
             let stored = read.checkpoint.as_ref().map(|text| format!("{:032x}", xxh3_128(text.as_bytes())));
             if last != stored {
-                check.damage.push(format!("{label}: the stored checkpoint is not that of its last page"));
+                check.damage.push(format!("{label}the stored checkpoint is not that of its last page"));
             }
         }
         if in_pages > in_parts {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::exact::{failure, schema_of, sink, stream_folder};
-use super::player::Player;
+use super::player::{PlayEnd, Player};
 use super::script::Call;
 use super::{Recorded, ReplayError};
 use crate::capability::output::Emitted;
@@ -83,10 +83,8 @@ impl Recorded {
             let Some(player) = self.open_stream(connector, &mut stream, &mut made.left_out).await? else { continue };
             let key = stream.primary_key.clone();
             let mut sink = sink(player.engine(), schema_of(None, None)?, key, Format::JsonLines, names);
-            self.read_all(&player, &mut stream, &mut made.left_out, |_, label, emitted| {
-                append(&mut sink, label, emitted)
-            })
-            .await?;
+            let append = |_: &Partition, label: &str, emitted| append(&mut sink, label, emitted);
+            self.read_all(&player, &mut stream, &mut made.left_out, false, append).await?;
             stream.files = sink.seal()?.into_iter().map(|file| file.path).collect();
             made.streams.push(stream);
         }
@@ -118,12 +116,14 @@ impl Recorded {
         Ok(Some(player))
     }
 
-    /// Plays every read of a stream to its end, and hands each page over. Returns the watermarks.
+    /// Plays every read of a stream to its end, and hands each page over. Returns the watermarks. A read that fails, or of
+    /// which the recording has no end, is an error if the `whole` is wanted.
     pub(crate) async fn read_all(
         &self,
         player: &Arc<Player>,
         stream: &mut StreamMade,
         left_out: &mut Vec<String>,
+        whole: bool,
         mut take: impl FnMut(&Partition, &str, Emitted) -> Result<u64, ReplayError>,
     ) -> Result<Vec<(Partition, Option<String>)>, ReplayError> {
         let mut calls = merged(self, &stream.name);
@@ -152,8 +152,15 @@ impl Recorded {
                 stream.pages += 1;
                 stream.records += take(&read.partition, &call.label, emitted)?;
             }
-            let watermark = playing.end().await.map_err(|end| failure(&call.label, end))?;
-            watermarks.push((read.partition, watermark));
+            match playing.end().await {
+                Ok(watermark) => watermarks.push((read.partition, watermark)),
+                // A recording of a run that was stopped, or that failed.
+                Err(PlayEnd::NotRecorded(difference)) if !whole && difference.recorded.is_none() => {
+                    left_out.push(format!("{}: the recording ends before the read does", call.label));
+                }
+                Err(PlayEnd::Failed(reason)) if !whole => left_out.push(format!("{}: {reason}", call.label)),
+                Err(end) => return Err(failure(&call.label, end)),
+            }
         }
         Ok(watermarks)
     }
@@ -174,6 +181,12 @@ impl Recorded {
     /// The form of the run's parts.
     pub(crate) fn format(&self) -> Format {
         self.script.sessions.last().map_or(Format::default(), |session| session.note.format)
+    }
+
+    /// A read of the stream that an earlier run began.
+    pub(crate) fn continued(&self, stream: &str) -> Option<String> {
+        let went_on = |call: &Call| call.note.read.as_ref().is_some_and(|read| read.pages > 0);
+        merged(self, stream).into_iter().find(went_on).map(|call| call.label)
     }
 
     /// The watermarks from which the run read the partitions of a stream.
