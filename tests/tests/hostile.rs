@@ -144,6 +144,8 @@ cases! {
     exits: Case::failed();
     answers_nothing: Case::complete();
     reads_by_cursor: Case::complete();
+    changes_records: Case::complete();
+    asks_otherwise: Case::failed().says(&["came more than once"]);
 
     // The way out, secrets, and the machine.
     looks_around: Case::complete();

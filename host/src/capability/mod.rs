@@ -4,6 +4,7 @@
 //! trait, and nothing of wasmtime's linker beyond `add_to_linker`. So each can be tested without a component.
 
 pub mod clock;
+pub mod heard;
 pub mod http;
 pub mod log;
 pub mod output;

@@ -1,7 +1,7 @@
 //! `output`: where records leave the connector.
 //!
 //! A page that a connector selects stays in the host: what goes on to the stream's writer is a range of the response's
-//! body. Each page takes with it the connector's storage writes and the clock's answers since the last one, so that all
+//! body. Each page takes with it the connector's storage writes and what it heard since the last one, so that all
 //! of them become durable together.
 
 use std::future::Future;
@@ -12,6 +12,8 @@ use bytes::Bytes;
 use wasmtime::component::{HasData, Linker, ResourceTable};
 
 use super::clock::ClockCtx;
+use super::heard::Heard;
+use super::rate_limit::RateLimitCtx;
 use super::storage::{self, StorageCtx};
 use crate::engine::MAX_MARK_BYTES;
 use crate::engine::bindings::ingest::connector::output::{self as wit, Flow, Records};
@@ -35,8 +37,8 @@ pub struct Emitted {
     pub origin: Option<Origin>,
     /// Writes that become durable with this page.
     pub storage: Vec<storage::Write>,
-    /// What the clock answered since the last page.
-    pub clock: Vec<u64>,
+    /// What the guest heard since the last page.
+    pub heard: Heard,
 }
 
 /// The response that a page was selected from.
@@ -115,6 +117,7 @@ pub struct OutputView<'a> {
     pub(crate) ctx: &'a mut OutputCtx,
     pub(crate) storage: &'a mut StorageCtx,
     pub(crate) clock: &'a mut ClockCtx,
+    pub(crate) rate_limit: &'a mut RateLimitCtx,
     pub(crate) table: &'a mut ResourceTable,
     pub(crate) ahead: &'a mut record::Ahead,
 }
@@ -192,7 +195,11 @@ impl wit::Host for OutputView<'_> {
             total: page.total,
             origin,
             storage: self.storage.take_pending(),
-            clock: self.clock.take_answers(),
+            heard: Heard {
+                clock: self.clock.take_answers(),
+                storage: self.storage.take_heard(),
+                budgets: self.rate_limit.take_heard(),
+            },
         };
         let outlet = self.ctx.outlet.as_mut().ok_or(EmitError::OutsideRead)?;
         Ok(if outlet.emit(emitted).await? { Flow::Continue } else { Flow::Stop })
@@ -213,6 +220,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> 
             ctx: &mut guest.output,
             storage: &mut guest.storage,
             clock: &mut guest.clock,
+            rate_limit: &mut guest.rate_limit,
             table: &mut guest.table,
             ahead: &mut guest.ahead,
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use wasmtime::component::{HasData, Linker};
 
+use super::heard::{self, Repeated};
 use crate::engine::bindings::ingest::connector::rate_limit::{self as wit, Budget};
 use crate::engine::guest::Guest;
 use crate::http::budget::{self, Budgets};
@@ -13,12 +14,28 @@ use crate::http::budget::{self, Budgets};
 pub struct RateLimitCtx {
     budgets: Budgets,
     read: Arc<str>,
+    heard: Repeated<Told>,
+    /// In a replay: what the guest was told, and how far it has come.
+    recorded: Option<(Repeated<Told>, usize)>,
 }
+
+type Told = (Option<u32>, Option<u64>);
 
 impl RateLimitCtx {
     /// Makes the interface over the budgets of a run.
     pub fn new(budgets: Budgets, read: Arc<str>) -> Self {
-        Self { budgets, read }
+        Self { budgets, read, heard: Vec::new(), recorded: None }
+    }
+
+    /// Makes the interface tell what it told before; nothing waits.
+    pub fn recorded(mut self, told: Repeated<(Option<u32>, Option<u64>)>) -> Self {
+        self.recorded = Some((told, 0));
+        self
+    }
+
+    /// Takes what the guest was told since the last call.
+    pub(crate) fn take_heard(&mut self) -> Repeated<Told> {
+        std::mem::take(&mut self.heard)
     }
 }
 
@@ -27,6 +44,9 @@ pub struct RateLimitView<'a>(pub(crate) &'a mut RateLimitCtx);
 
 impl wit::Host for RateLimitView<'_> {
     async fn acquire(&mut self, bucket: String, permits: u32) -> wasmtime::Result<()> {
+        if self.0.recorded.is_some() {
+            return Ok(());
+        }
         self.0.budgets.acquire(&self.0.read, &bucket, permits).await.map_err(super::http::HostFailure)?;
         Ok(())
     }
@@ -37,8 +57,15 @@ impl wit::Host for RateLimitView<'_> {
     }
 
     fn status(&mut self, bucket: String) -> wasmtime::Result<Budget> {
-        let budget = self.0.budgets.status(&bucket);
-        Ok(Budget { remaining: budget.remaining, reset_at: budget.reset_at_ms })
+        let (remaining, reset_at) = match &mut self.0.recorded {
+            Some((told, at)) => heard::next(told, at).unwrap_or_default(),
+            None => {
+                let budget = self.0.budgets.status(&bucket);
+                (budget.remaining, budget.reset_at_ms)
+            }
+        };
+        heard::note(&mut self.0.heard, (remaining, reset_at));
+        Ok(Budget { remaining, reset_at })
     }
 }
 

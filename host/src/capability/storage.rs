@@ -1,17 +1,21 @@
 //! `storage`: a small key-value store of one connection. A write becomes durable together with the next committed page
 //! of the read that wrote it, or not at all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use wasmtime::component::{HasData, Linker};
 
+use super::heard;
 use crate::engine::bindings::ingest::connector::storage::{self, Error};
 use crate::engine::guest::Guest;
 
 /// What a connection has stored and committed; shared by its reads.
 #[derive(Debug, Clone, Default)]
-pub struct Committed(Arc<Mutex<BTreeMap<String, Vec<u8>>>>);
+pub struct Committed(Arc<Mutex<Arc<Entries>>>);
+
+/// Keys and values.
+type Entries = BTreeMap<String, Vec<u8>>;
 
 /// One write: the key, and the value or its removal.
 pub type Write = (String, Option<Vec<u8>>);
@@ -19,12 +23,13 @@ pub type Write = (String, Option<Vec<u8>>);
 impl Committed {
     /// Starts from what the state store holds.
     pub fn new(entries: BTreeMap<String, Vec<u8>>) -> Self {
-        Self(Arc::new(Mutex::new(entries)))
+        Self(Arc::new(Mutex::new(Arc::new(entries))))
     }
 
     /// Takes over writes that have just become durable.
     pub fn apply(&self, writes: &[Write]) {
-        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let entries = Arc::make_mut(&mut guard);
         for (key, value) in writes {
             match value {
                 Some(value) => entries.insert(key.clone(), value.clone()),
@@ -33,15 +38,22 @@ impl Committed {
         }
     }
 
-    fn get(&self, key: &str) -> Option<Vec<u8>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    /// The entries as they are now.
+    fn entries(&self) -> Arc<Entries> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-/// State of the `storage` interface: the committed entries, under this read's own writes.
+/// State of the `storage` interface: the entries that were committed when the read began, under the read's own writes. So
+/// what a read sees does not hang on how far others have come, and a replay sees the same.
 #[derive(Debug)]
 pub struct StorageCtx {
     committed: Committed,
+    /// As it was when the read began.
+    before: Arc<Entries>,
+    /// Keys of `before` that were read, and those of them that no page has taken yet.
+    read: BTreeSet<String>,
+    heard: Vec<(String, String)>,
     own: BTreeMap<String, Option<Vec<u8>>>,
     pending: Vec<Write>,
     quota_bytes: u64,
@@ -50,7 +62,16 @@ pub struct StorageCtx {
 impl StorageCtx {
     /// Makes a view of `committed` that may grow to `quota_bytes` of keys and values.
     pub fn new(committed: Committed, quota_bytes: u64) -> Self {
-        Self { committed, own: BTreeMap::new(), pending: Vec::new(), quota_bytes }
+        let before = committed.entries();
+        Self {
+            committed,
+            before,
+            read: BTreeSet::new(),
+            heard: Vec::new(),
+            own: BTreeMap::new(),
+            pending: Vec::new(),
+            quota_bytes,
+        }
     }
 
     /// Takes the writes that no page has taken yet, oldest first.
@@ -58,9 +79,21 @@ impl StorageCtx {
         std::mem::take(&mut self.pending)
     }
 
+    /// Takes the values that were read since the last call and that the read had not written itself, each once.
+    pub(crate) fn take_heard(&mut self) -> Vec<(String, String)> {
+        std::mem::take(&mut self.heard)
+    }
+
     /// Returns a value as this read sees it.
-    pub fn get(&self, key: &str) -> Option<Vec<u8>> {
-        self.own.get(key).map_or_else(|| self.committed.get(key), Clone::clone)
+    pub fn get(&mut self, key: &str) -> Option<Vec<u8>> {
+        if let Some(own) = self.own.get(key) {
+            return own.clone();
+        }
+        let value = self.before.get(key)?;
+        if self.read.insert(key.to_owned()) {
+            self.heard.push(heard::stored(key, value));
+        }
+        Some(value.clone())
     }
 
     /// Writes or removes a value.
@@ -86,7 +119,7 @@ impl StorageCtx {
     }
 
     fn bytes_without(&self, key: &str) -> u64 {
-        let entries = self.committed.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let entries = self.committed.entries();
         let committed = entries.iter().filter(|(name, _)| *name != key && !self.own.contains_key(*name));
         let own = self.own.iter().filter(|(name, _)| *name != key);
         committed.map(|(name, value)| (name.len() + value.len()) as u64).sum::<u64>()
@@ -127,16 +160,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_read_sees_its_own_writes_and_others_only_committed_ones() {
+    fn a_read_sees_its_own_writes_and_what_was_committed_when_it_began() {
         let committed = Committed::default();
         let mut one = StorageCtx::new(committed.clone(), 100);
-        let two = StorageCtx::new(committed.clone(), 100);
+        let mut two = StorageCtx::new(committed.clone(), 100);
         one.put("a".into(), Some(b"1".to_vec())).unwrap();
         assert_eq!(one.get("a"), Some(b"1".to_vec()));
         assert_eq!(two.get("a"), None);
         committed.apply(&one.take_pending());
-        assert_eq!(two.get("a"), Some(b"1".to_vec()));
-        assert!(one.take_pending().is_empty());
+        assert_eq!(two.get("a"), None);
+        let mut three = StorageCtx::new(committed, 100);
+        assert_eq!((three.get("a"), three.get("a")), (Some(b"1".to_vec()), Some(b"1".to_vec())));
+        assert_eq!(three.take_heard(), [("a".to_owned(), "MQ==".to_owned())]);
+        assert!(three.take_heard().is_empty() && one.take_pending().is_empty());
     }
 
     #[test]

@@ -53,7 +53,7 @@ impl HostWallClock for HostClock {
 
 impl HostMonotonicClock for HostClock {
     fn resolution(&self) -> u64 {
-        1
+        1_000_000
     }
 
     fn now(&self) -> u64 {

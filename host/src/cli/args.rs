@@ -24,6 +24,13 @@ use super::{CliError, connectors};
 pub(crate) struct ConnectorArgs {
     /// Path of a component, or the name of a connector that comes along (github, rest).
     pub(crate) connector: String,
+    #[command(flatten)]
+    cache: CacheArgs,
+}
+
+/// Where compiled code is kept.
+#[derive(Debug, Args)]
+pub(crate) struct CacheArgs {
     /// Folder of compiled components [default: host/ in the user's cache folder].
     #[arg(long, value_name = "DIR", help_heading = "Compiled code")]
     cache_dir: Option<PathBuf>,
@@ -321,16 +328,24 @@ impl ConnectorArgs {
         observer: Arc<dyn Observer>,
     ) -> Result<Described, CliError> {
         let path = connectors::find(&self.connector)?.path;
-        let cache = if self.no_cache { None } else { self.cache_folder().map(Cache::new) };
-        let engine = Engine::new(limits.limits(), cache).map_err(|error| {
-            CliError::usage(format!("the engine cannot be set up: {error}")).next("look at the values of the limits")
-        })?;
-        Ok(Described::load(Arc::new(engine), &path, observer, Arc::new(SystemClock::new())).await?)
+        let engine = self.cache.engine(limits)?;
+        Ok(Described::load(engine, &path, observer, Arc::new(SystemClock::new())).await?)
     }
 
     /// Tells whether the connector came along with the host.
     pub(crate) fn came_along(&self) -> Result<bool, CliError> {
         Ok(connectors::find(&self.connector)?.came_along)
+    }
+}
+
+impl CacheArgs {
+    /// Makes an engine.
+    pub(crate) fn engine(&self, limits: &LimitArgs) -> Result<Arc<Engine>, CliError> {
+        let cache = if self.no_cache { None } else { self.cache_folder().map(Cache::new) };
+        let engine = Engine::new(limits.limits(), cache).map_err(|error| {
+            CliError::usage(format!("the engine cannot be set up: {error}")).next("look at the values of the limits")
+        })?;
+        Ok(Arc::new(engine))
     }
 
     fn cache_folder(&self) -> Option<PathBuf> {

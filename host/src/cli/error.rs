@@ -5,6 +5,10 @@ use std::process::ExitCode;
 use host::config::{ConfigError, LoadError as ConfigLoadError};
 use host::engine::component::LoadError;
 use host::engine::{CallError, with_sources as chain};
+use host::http::archive::{self, har};
+use host::run::replay::ReplayError;
+use host::run::reprocess::ReprocessError;
+use host::run::verify::VerifyError;
 use host::run::{CommitError, LockError, OpenError, RunError};
 use host::state::StateError;
 
@@ -61,6 +65,10 @@ impl CliError {
         Self::new(Kind::Grant, message)
     }
 
+    pub(crate) fn output(message: impl Into<String>) -> Self {
+        Self::new(Kind::Output, message)
+    }
+
     pub(crate) fn internal(message: impl Into<String>) -> Self {
         Self::new(Kind::Internal, message)
     }
@@ -103,6 +111,88 @@ impl CliError {
         }
         super::print::stderr(&self.text());
         ExitCode::from(if self.failed { 1 } else { 2 })
+    }
+}
+
+impl From<archive::Error> for CliError {
+    fn from(error: archive::Error) -> Self {
+        Self::new(Kind::Output, chain(&error)).next("see what else is damaged with `host verify`")
+    }
+}
+
+impl From<VerifyError> for CliError {
+    fn from(error: VerifyError) -> Self {
+        match error {
+            VerifyError::Lock(error) => Self::new(Kind::Usage, chain(&error)).next("wait for it to end"),
+            VerifyError::State(error) => error.into(),
+        }
+    }
+}
+
+impl From<ReprocessError> for CliError {
+    fn from(error: ReprocessError) -> Self {
+        let (kind, next) = match &error {
+            ReprocessError::NoStream(_) => (Kind::Usage, "see the streams in `host report`"),
+            ReprocessError::NotInRun { .. } => {
+                (Kind::Usage, "leave that run out; see what runs read in `host report RUN`")
+            }
+            ReprocessError::Unfinished(_) => (Kind::Usage, "finish it with `host run`, then try again"),
+            ReprocessError::NoBeginning(_) | ReprocessError::Gap { .. } | ReprocessError::Behind { .. } => (
+                Kind::Usage,
+                "give --from the last full reading and every incremental run since; list runs with `host runs`",
+            ),
+            ReprocessError::Continued { .. } => (Kind::Usage, "read the stream again with `host run … --full`"),
+            ReprocessError::Lock(_) => (Kind::Usage, "wait for it to end"),
+            ReprocessError::Commit(_) | ReprocessError::Sink(_) => {
+                (Kind::Output, "check the folder's permissions and free space")
+            }
+            ReprocessError::Replay(_) | ReprocessError::State(_) => (Kind::Internal, ""),
+        };
+        match error {
+            ReprocessError::Replay(error) => error.into(),
+            ReprocessError::State(error) => error.into(),
+            error => Self::new(kind, chain(&error)).next(next),
+        }
+    }
+}
+
+impl From<har::ExportError> for CliError {
+    fn from(error: har::ExportError) -> Self {
+        match error {
+            har::ExportError::Archive(error) => error.into(),
+            har::ExportError::Write(error) => Self::from_output(error),
+        }
+    }
+}
+
+impl From<ReplayError> for CliError {
+    fn from(error: ReplayError) -> Self {
+        let usage = |next: &str| Self::new(Kind::Usage, chain(&error)).next(next);
+        match error {
+            ReplayError::NoArchive(_) => {
+                usage("only a run without --no-archive can be repeated, until `host archive prune` removes its archive")
+            }
+            ReplayError::Older(_) => usage("run it again with this host"),
+            ReplayError::NoConnector(_) => usage("give the connector with --with"),
+            ReplayError::NoStream(_) => usage("list the streams with `host report`"),
+            ReplayError::NotRecorded(_) => Self::new(Kind::Connector, chain(&error))
+                .next("a connector can be tried on a recording only as far as it makes the recorded requests")
+                .failed(),
+            ReplayError::Failed { .. } | ReplayError::Page { .. } => Self::new(Kind::Connector, chain(&error))
+                .next("it may do so by the host's version or limits; see what they were with `host report --json`")
+                .failed(),
+            ReplayError::Script { .. } | ReplayError::Archive(_) => {
+                Self::new(Kind::Output, chain(&error)).next("see what else is damaged with `host verify`")
+            }
+            ReplayError::Open(error) => error.into(),
+            ReplayError::State(error) => error.into(),
+            ReplayError::Declared(_) | ReplayError::Stored(_) => {
+                Self::new(Kind::Connector, chain(&error)).next("tell the connector's author")
+            }
+            ReplayError::Commit(_) | ReplayError::Sink(_) | ReplayError::Compare(_) => {
+                Self::new(Kind::Output, chain(&error)).next("check the folder's permissions and free space")
+            }
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand.
 
+mod archive;
 mod args;
 mod check;
 mod connectors;
@@ -8,12 +9,16 @@ mod grant;
 mod inspect;
 mod print;
 mod progress;
+mod replay;
 mod report;
+mod reprocess;
 mod run;
 mod runs;
+mod scratch;
 mod streams;
 mod summary;
 mod units;
+mod verify;
 
 use clap::{Parser, Subcommand};
 
@@ -53,6 +58,14 @@ enum Command {
     Runs(runs::RunsArgs),
     /// Shows the report of a run.
     Report(report::ReportArgs),
+    /// Repeats a run from its archive, without a request, and compares the records.
+    Replay(replay::ReplayArgs),
+    /// Makes a stream's table anew from archives, without a request, and swaps it in.
+    Reprocess(reprocess::ReprocessArgs),
+    /// Checks an output folder against what its state and archives say of it.
+    Verify(verify::VerifyArgs),
+    /// Shows, exports and removes what runs asked and were answered.
+    Archive(archive::ArchiveArgs),
 }
 
 /// How a command ended.
@@ -83,6 +96,10 @@ pub(crate) fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Inspect(args) => block_on(inspect::inspect(args, &mut out))?,
         Command::Runs(args) => runs::runs(&args, &mut out),
         Command::Report(args) => report::report(&args, &mut out),
+        Command::Replay(args) => block_on(replay::replay(args, &mut out))?,
+        Command::Reprocess(args) => block_on(reprocess::reprocess(args, &mut out))?,
+        Command::Verify(args) => block_on(verify::verify(args, &mut out))?,
+        Command::Archive(args) => archive::archive(&args, &mut out),
     }
 }
 

@@ -24,6 +24,19 @@ impl Out {
         write().map_err(CliError::from_output)
     }
 
+    /// Prints bytes as they are; to a terminal, with what would steer it escaped.
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result<(), CliError> {
+        if io::stdout().is_terminal() {
+            return self.line(String::from_utf8_lossy(bytes));
+        }
+        self.stream.write_all(bytes).and_then(|()| self.stream.flush()).map_err(CliError::from_output)
+    }
+
+    /// Standard output as a writer of JSON, in which control characters are escaped anyway.
+    pub(crate) fn raw(&mut self) -> &mut impl Write {
+        &mut self.stream
+    }
+
     /// Prints a table: columns as wide as their widest cell, numbers to the right.
     pub(crate) fn table(&mut self, header: &[&str], rows: &[Vec<String>]) -> Result<(), CliError> {
         for line in table(header, rows) {

@@ -23,16 +23,7 @@ pub(crate) struct ReportArgs {
 
 /// Prints the report of a run.
 pub(crate) fn report(args: &ReportArgs, out: &mut Out) -> Result<Exit, CliError> {
-    let known = runs::load(&args.out)?;
-    let wanted = args.run.as_deref().unwrap_or_default();
-    let mut matching = known.iter().filter(|run| run.id.starts_with(wanted));
-    let run = matching.next().ok_or_else(|| {
-        CliError::usage(format!("there is no run {wanted} in {}", args.out.display()))
-            .next("list them with `host runs`")
-    })?;
-    if args.run.is_some() && matching.next().is_some() {
-        return Err(CliError::usage(format!("several runs start with {wanted}")).next("give more of the run's id"));
-    }
+    let run = runs::find(&args.out, args.run.as_deref())?;
     let path = run_folder(&args.out, &run.id).join("report.json");
     let text = std::fs::read_to_string(&path).map_err(|error| {
         CliError::usage(format!("the run {} left no report: {}: {error}", run.id, path.display()))

@@ -25,9 +25,22 @@ pub(crate) fn load(out: &Path) -> Result<Vec<Run>, CliError> {
     let path = state_path(out);
     if !path.exists() {
         return Err(CliError::usage(format!("there are no runs in {}", out.display()))
-            .next("give the output folder of a run with --out, or make one with `host run`"));
+            .next("give the output folder of a run, or make one with `host run`"));
     }
     Ok(Sqlite::open(&path)?.runs()?)
+}
+
+/// Finds a run by the start of its id; the newest where none is given.
+pub(crate) fn find(out: &Path, wanted: Option<&str>) -> Result<Run, CliError> {
+    let start = wanted.unwrap_or_default();
+    let mut matching = load(out)?.into_iter().filter(|run| run.id.starts_with(start));
+    let run = matching.next().ok_or_else(|| {
+        CliError::usage(format!("there is no run {start} in {}", out.display())).next("list them with `host runs`")
+    })?;
+    if wanted.is_some() && matching.next().is_some() {
+        return Err(CliError::usage(format!("several runs start with {start}")).next("give more of the run's id"));
+    }
+    Ok(run)
 }
 
 /// Lists the runs of an output folder.

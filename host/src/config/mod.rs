@@ -18,7 +18,7 @@ pub struct Config {
     pub visible: Value,
     /// The secrets behind the placeholders.
     pub secrets: Secrets,
-    /// Names of what the user gave (not the schema's defaults), as JSON pointers.
+    /// What the user gave, without the schema's defaults, secrets replaced by placeholders.
     pub given: Value,
     /// Places of secrets in what the user gave, as `auth.token` or `keys[].value`.
     pub secret_places: Vec<String>,
@@ -74,6 +74,7 @@ impl Config {
                 ));
             }
         }
+        let (given, _) = secrets::split(given, &places).map_err(ConfigError::Secret)?;
         let (visible, secrets) = secrets::split(value, &places).map_err(ConfigError::Secret)?;
         let secret_places = places.iter().map(|place| validate::general_place(place)).collect();
         Ok(Self { visible, secrets, given, secret_places, warnings })

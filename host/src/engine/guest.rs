@@ -8,6 +8,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use super::aside::Busy;
 use super::limits::{Limits, Meter};
 use crate::capability::clock::ClockCtx;
+use crate::capability::heard::{GuestTime, Heard};
 use crate::capability::http::HttpCtx;
 use crate::capability::log::LogCtx;
 use crate::capability::output::OutputCtx;
@@ -59,6 +60,8 @@ impl Guest {
     /// Makes the state of one instance.
     pub fn new(capabilities: Capabilities, limits: Arc<Limits>) -> Self {
         let Capabilities { http, storage, rate_limit, log, output, time, seed } = capabilities;
+        let guest_time = GuestTime::new(time);
+        let time: Arc<dyn Time> = Arc::new(guest_time.clone());
         let mut table = ResourceTable::new();
         // Responses, pending requests and WASI streams; a guest that leaks them ends here, not in the host's memory.
         table.set_max_capacity(10_000);
@@ -66,7 +69,7 @@ impl Guest {
             table,
             wasi: wasi::context(&log, &time, seed),
             http,
-            clock: ClockCtx::new(time),
+            clock: ClockCtx::new(guest_time),
             storage,
             rate_limit,
             log,
@@ -81,6 +84,15 @@ impl Guest {
 }
 
 impl Guest {
+    /// Takes what the guest heard since the last call.
+    pub(crate) fn take_heard(&mut self) -> Heard {
+        Heard {
+            clock: self.clock.take_answers(),
+            storage: self.storage.take_heard(),
+            budgets: self.rate_limit.take_heard(),
+        }
+    }
+
     /// Notes that the guest calls an interface of the contract: its computing time starts anew. WASI does not count, nor
     /// does what looks like a call to wasmtime, such as growing a memory, since a loop of those gets nowhere.
     pub(crate) fn called(&mut self) -> &mut Self {

@@ -297,10 +297,10 @@ impl Instance {
         }
     }
 
-    /// Takes what the guest wrote and asked since its last page.
-    pub fn take_rest(&mut self) -> (Vec<capability::storage::Write>, Vec<u64>) {
+    /// Takes what the guest wrote and heard since its last page.
+    pub fn take_rest(&mut self) -> (Vec<capability::storage::Write>, capability::heard::Heard) {
         let guest = self.store.data_mut();
-        (guest.storage.take_pending(), guest.clock.take_answers())
+        (guest.storage.take_pending(), guest.take_heard())
     }
 }
 

@@ -29,6 +29,7 @@ mod redirect;
 mod request;
 pub mod retry;
 mod structured;
+pub mod tape;
 pub mod transport;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -45,6 +46,7 @@ pub use self::learned::HeaderNames;
 pub use self::policy::{Denial, Granted, HostPattern, Policy};
 pub use self::rate::{Rate, RateError, Rates};
 pub use self::request::{Method, Request};
+pub use self::tape::{NotRecorded, Tape};
 pub use self::transport::{Network, Transport};
 
 use self::archive::Exchange;
@@ -63,7 +65,7 @@ const EXCERPT_SOURCE_BYTES: usize = 16 * 1024;
 /// Encoded bodies beyond this size are decoded on a thread for blocking work: it takes a millisecond or more.
 const INLINE_DECODE_BYTES: usize = 256 * 1024;
 
-/// Why there is no response. All but the last two are told to the connector as they are.
+/// Why there is no response. All but the last three are told to the connector as they are.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     /// The policy forbids the request; the text names the rule.
@@ -109,6 +111,9 @@ pub enum Error {
     /// The archive can't be written, so the run can't go on.
     #[error(transparent)]
     Archive(#[from] archive::Error),
+    /// In a replay: the request is none of those recorded.
+    #[error(transparent)]
+    Replay(#[from] NotRecorded),
 }
 
 /// A received response.
@@ -181,6 +186,8 @@ pub struct Config {
     pub user_agent: String,
     /// Seed of the jitter.
     pub seed: u64,
+    /// Answers instead of the transport, in a replay.
+    pub tape: Option<Arc<Tape>>,
 }
 
 impl Config {
@@ -203,6 +210,7 @@ impl Config {
             max_body_bytes: 64 * 1024 * 1024,
             user_agent: concat!("ingest-host/", env!("CARGO_PKG_VERSION")).to_owned(),
             seed: fastrand::u64(..),
+            tape: None,
         }
     }
 }
@@ -304,7 +312,9 @@ impl Client {
         };
         self.bounded(&budget, delay)?;
         config.observer.observe(Event::Retrying { read: read.to_owned(), reason, delay });
-        config.time.sleep(delay).await;
+        if config.tape.is_none() {
+            config.time.sleep(delay).await;
+        }
         self.send_after(read, request, attempts).await
     }
 
@@ -336,7 +346,10 @@ impl Client {
         }
         template.check_placeholders(&config.secrets)?;
         for hop in 0..=redirect::MAX_REDIRECTS {
-            let (answer, attempts) = self.send_until_final(read, &template, hop, before).await?;
+            let (answer, attempts) = match &config.tape {
+                Some(tape) => self.play_until_final(tape, &template, hop, before)?,
+                None => self.send_until_final(read, &template, hop, before).await?,
+            };
             let location = answer.headers.iter().find(|(name, _)| name == "location").map(|(_, value)| value.as_str());
             let accepted = request.accept.contains(&answer.status);
             match location {
@@ -511,6 +524,7 @@ impl Client {
                 None => {
                     failure.text = secrets.redact(&failure.text).into_owned();
                     exchange.error = Some(failure.text.clone());
+                    exchange.failure = Some(failure.kind);
                     return Err(failure);
                 }
             },
@@ -557,6 +571,7 @@ impl Client {
         };
         let text = secrets.redact(&failure.text).into_owned();
         exchange.error = Some(text.clone());
+        exchange.failure = Some(failure.kind);
         Err(Failure { text, ..failure })
     }
 

@@ -51,7 +51,8 @@ pub struct Incoming {
 }
 
 /// What kind of failure it was, as far as it matters for what to do next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum FailureKind {
     /// The address is refused.
     Denied,

@@ -13,10 +13,14 @@ mod open;
 mod plan;
 mod preview;
 mod read;
+mod recording;
+pub mod replay;
 pub mod report;
+pub mod reprocess;
 mod stream;
 mod tally;
 mod verdict;
+pub mod verify;
 mod writer;
 
 use std::collections::BTreeSet;
@@ -46,7 +50,8 @@ use crate::http::{Archive, archive};
 use crate::state::{BatchStatus, Run, RunStatus, Sqlite, StateError, StateStore};
 
 /// Form of the parts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Format {
     /// Apache Parquet, compressed with zstd.
     #[default]
@@ -250,6 +255,21 @@ pub async fn run(
     let folder = run_folder(&options.out, &record.id);
     let archive = if options.archive { Archive::open(&folder.join("archive"))? } else { Archive::disabled() };
     let tally = Arc::new(Tally::new(observer, time.clone()));
+    if options.archive {
+        recording::keep_connector(&options.out, &described)?;
+        let note = recording::SessionNote {
+            connector: connector.clone(),
+            config: config.given.clone(),
+            allow_hosts: options.network.allow_hosts.iter().map(ToString::to_string).collect(),
+            attempts: options.network.retry.attempts,
+            max_body_bytes: options.network.max_body_bytes,
+            streams: options.streams.clone(),
+            format: options.format,
+            limit: options.limit,
+            started_ms,
+        };
+        archive.note("", "session", serde_json::json!(note)).await?;
+    }
     let opened = described.open(config, &options.network, archive.clone(), &record.id, tally.clone())?;
     let opened = Arc::new(opened);
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::recording::CallNote;
 use crate::auth::Secrets;
 use crate::capability::http::HttpCtx;
 use crate::capability::log::LogCtx;
@@ -102,6 +103,8 @@ pub struct Described {
     pub(crate) time: Arc<dyn Time>,
     /// When it began to be loaded, by the monotonic time.
     pub(crate) begun: Duration,
+    /// The connector's file.
+    pub(crate) path: std::path::PathBuf,
 }
 
 /// A connector with its configuration, ready to be run.
@@ -149,7 +152,7 @@ impl Described {
         };
         let mut instance = connector.instantiate(&engine, capabilities).await.map_err(error)?;
         let description = instance.describe().await.map_err(error)?;
-        Ok(Self { engine, connector, description, time, begun })
+        Ok(Self { engine, connector, description, time, begun, path: path.to_owned() })
     }
 
     /// Returns the description.
@@ -281,9 +284,19 @@ impl Opened {
     }
 
     async fn plain_instance(&self, function: &'static str) -> Result<crate::engine::Instance, OpenError> {
-        self.instance(&Arc::from(function), None, Committed::default(), &self.archive)
+        self.instance(&Arc::from(function), None, Committed::default(), CallNote::of(function))
             .await
             .map_err(|source| OpenError::Call { function, source })
+    }
+
+    /// Tells the archive what an instance heard that emits no pages.
+    async fn note_heard(&self, label: &str, instance: &mut crate::engine::Instance) -> Result<(), CallError> {
+        let (_, heard) = instance.take_rest();
+        if heard.is_empty() {
+            return Ok(());
+        }
+        let noted = self.archive.note(label, "heard", serde_json::json!(heard)).await;
+        noted.map_err(|error| CallError::Host(error.into()))
     }
 
     /// Asks the connector whether the configuration works.
@@ -305,6 +318,8 @@ impl Opened {
     pub async fn streams(&self) -> Result<Vec<source::StreamInfo>, OpenError> {
         let mut instance = self.plain_instance("streams").await?;
         let result = instance.streams(&self.config_text).await;
+        let noted = self.note_heard("streams", &mut instance).await;
+        noted.map_err(|source| OpenError::Call { function: "streams", source })?;
         result.map_err(|source| OpenError::Call { function: "streams", source })?.map_err(|error| self.refused(error))
     }
 
@@ -316,8 +331,10 @@ impl Opened {
     ) -> Result<Vec<source::Partition>, OpenError> {
         let call = |source| OpenError::Call { function: "partitions", source };
         let label: Arc<str> = stream.into();
-        let mut instance = self.instance(&label, None, storage, &self.archive).await.map_err(call)?;
+        let note = CallNote::of("partitions");
+        let mut instance = self.instance(&label, None, storage, note).await.map_err(call)?;
         let result = instance.partitions(&self.config_text, stream, None).await;
+        self.note_heard(&label, &mut instance).await.map_err(call)?;
         let partitions = result.map_err(call)?.map_err(|error| self.refused(error))?;
         let mut seen = BTreeSet::new();
         if let Some(twice) = partitions.iter().find(|partition| !seen.insert(partition.id.as_str())) {
@@ -349,7 +366,7 @@ fn seed(run: &str, label: &str) -> u64 {
 
 /// Builds the policy: what the description asks for and the grant allows, filled from the configuration, and what the
 /// user allows on top.
-fn policy(
+pub(crate) fn policy(
     description: &source::Description,
     grant: &Grant,
     config: &Config,

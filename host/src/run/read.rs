@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::open::Opened;
 use super::preview::Countdown;
+use super::recording::CallNote;
 use super::writer::{End, Queue, ReadHandle, ReadReport, WriterGone};
 use crate::capability::http::HttpCtx;
 use crate::capability::log::LogCtx;
@@ -18,7 +19,6 @@ use crate::engine::guest::Capabilities;
 use crate::engine::limits::{Limit, LimitReached};
 use crate::engine::{CallError, Instance};
 use crate::event::{Event, Observer};
-use crate::http::archive::Archive;
 use crate::record::Shapes;
 use crate::state::Read;
 
@@ -60,7 +60,6 @@ pub(crate) struct ReadSetup {
     pub(crate) stream: String,
     pub(crate) queue: Queue,
     pub(crate) storage: Committed,
-    pub(crate) archive: Archive,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) countdown: Option<Arc<Countdown>>,
     pub(crate) shapes: Option<Arc<Shapes>>,
@@ -96,7 +95,8 @@ async fn call(setup: &ReadSetup, read: &Read, handle: &Arc<ReadHandle>) -> End {
         return End::failed(PREVIEW.to_owned());
     }
     let storage = setup.storage.clone();
-    let instance = setup.opened.instance(&handle.label, Some(Box::new(outlet)), storage, &setup.archive).await;
+    let note = CallNote::read(&setup.stream, read, handle.pages);
+    let instance = setup.opened.instance(&handle.label, Some(Box::new(outlet)), storage, note).await;
     let instance = match instance {
         Ok(instance) => instance,
         Err(error) => return End::failed(error.to_string()),
@@ -112,13 +112,13 @@ async fn call(setup: &ReadSetup, read: &Read, handle: &Arc<ReadHandle>) -> End {
     if stopped.load(Ordering::Relaxed) {
         return End::failed(PREVIEW.to_owned());
     }
-    let (storage, clock) = instance.map(|mut instance| instance.take_rest()).unwrap_or_default();
+    let (storage, heard) = instance.map(|mut instance| instance.take_rest()).unwrap_or_default();
     match result {
-        Ok(Ok(watermark)) => End { result: Ok(watermark), storage, clock },
+        Ok(Ok(watermark)) => End { result: Ok(watermark), storage, heard },
         // What a connector wrote after its last page belongs to a read that did not end well: it is forgotten.
-        Ok(Err(error)) => End { result: Err(setup.opened.safe(&source_error(&error))), storage: Vec::new(), clock },
-        Err(CallError::Writer(WriterGone::Page(reason))) => End { result: Err(reason), storage: Vec::new(), clock },
-        Err(error) => End { result: Err(setup.opened.safe(&error.to_string())), storage: Vec::new(), clock },
+        Ok(Err(error)) => End { result: Err(setup.opened.safe(&source_error(&error))), storage: Vec::new(), heard },
+        Err(CallError::Writer(WriterGone::Page(reason))) => End { result: Err(reason), storage: Vec::new(), heard },
+        Err(error) => End { result: Err(setup.opened.safe(&error.to_string())), storage: Vec::new(), heard },
     }
 }
 
@@ -143,11 +143,13 @@ impl Opened {
         label: &Arc<str>,
         outlet: Option<Box<dyn Outlet>>,
         storage: Committed,
-        archive: &Archive,
+        mut call: CallNote,
     ) -> Result<Instance, CallError> {
         let limits = self.engine.limits();
         let seed = self.seed(label);
-        archive.note(label, "seed", serde_json::json!(seed)).await.map_err(|error| CallError::Host(error.into()))?;
+        call.seed = seed;
+        let noted = self.archive.note(label, "call", serde_json::json!(call)).await;
+        noted.map_err(|error| CallError::Host(error.into()))?;
         let log = LogCtx::new(
             Arc::from(self.description.name.as_str()),
             self.observer.clone(),

@@ -11,6 +11,7 @@ use super::open::Opened;
 use super::plan::{self, Plan, PlanError, Wishes};
 use super::preview::Countdown;
 use super::read::{self, ReadSetup};
+use super::recording::StreamNote;
 use super::report::{ReadEntry, StreamReport};
 use super::tally::Tally;
 use super::verdict::{Finding, Verdict};
@@ -58,6 +59,8 @@ enum StreamError {
     Commit(#[from] CommitError),
     #[error(transparent)]
     Writer(#[from] WriterError),
+    #[error(transparent)]
+    Archive(#[from] crate::http::archive::Error),
     #[error("the connector declares a schema that is none")]
     Declared(#[from] DeclaredError),
     #[error("the stream's stored schema cannot be read")]
@@ -137,7 +140,17 @@ async fn read_stream(setup: &StreamSetup, report: &mut StreamReport) -> Result<(
     // A run that goes on numbers its parts behind those that it has.
     let numbers = known.iter().filter_map(|part| part.name.strip_prefix(&prefix)?.get(..5)?.parse::<usize>().ok());
     let written = numbers.max().map_or(0, |last| last + 1);
-    let mut sink = open_sink(setup, &folder, schema.filter(|_| goes_on), prefix, written)?;
+    let known_schema = schema.filter(|_| goes_on);
+    let note = StreamNote {
+        primary_key: setup.info.primary_key.clone(),
+        declared: setup.info.schema.clone(),
+        schema: known_schema.clone(),
+        full: batch.mode == BatchMode::Full,
+        batch: batch.id,
+        parts: written,
+    };
+    setup.archive.note(stream, "stream", serde_json::json!(note)).await?;
+    let mut sink = open_sink(setup, &folder, known_schema, prefix, written)?;
     let shapes = sink.shapes();
     let (queue, writer) = writer::start(WriterSetup {
         connection: setup.connection.clone(),
@@ -162,7 +175,6 @@ async fn read_stream(setup: &StreamSetup, report: &mut StreamReport) -> Result<(
         stream: stream.clone(),
         queue,
         storage: setup.storage.clone(),
-        archive: setup.archive.clone(),
         observer: setup.tally.clone(),
         countdown: setup.limit.map(|records| Arc::new(Countdown::new(records))),
         shapes,
@@ -258,7 +270,8 @@ async fn read_one(setup: &StreamSetup, read_setup: &ReadSetup, read: &Read) -> R
         Some(id) => format!("{stream}/{id}").into(),
         None => stream.as_str().into(),
     };
-    let handle = Arc::new(ReadHandle::new(read.id, label));
+    let pages = lock(&setup.state).pages(read.id).map_or(0, |pages| pages.len() as u64);
+    let handle = Arc::new(ReadHandle::new(read.id, label, pages));
     let mut stop = setup.stop.clone();
     let result = tokio::select! {
         biased;

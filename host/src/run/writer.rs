@@ -12,9 +12,11 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::commit::{CommitError, Folder};
 use super::keys::Keys;
+use super::recording::CommitNote;
 use super::stream::lock;
 use super::tally::Tally;
 use super::verdict::{Finding, PageLog, Verdict};
+use crate::capability::heard::Heard;
 use crate::capability::output::Emitted;
 use crate::capability::storage::{Committed, Write};
 use crate::event::{Event, Observer};
@@ -88,12 +90,14 @@ pub enum WriterGone {
 pub(crate) struct ReadHandle {
     pub(crate) id: i64,
     pub(crate) label: Arc<str>,
+    /// Pages that earlier sessions committed.
+    pub(crate) pages: u64,
     failure: Mutex<Option<String>>,
 }
 
 impl ReadHandle {
-    pub(crate) fn new(id: i64, label: Arc<str>) -> Self {
-        Self { id, label, failure: Mutex::new(None) }
+    pub(crate) fn new(id: i64, label: Arc<str>, pages: u64) -> Self {
+        Self { id, label, pages, failure: Mutex::new(None) }
     }
 
     fn fail(&self, reason: String) {
@@ -106,6 +110,7 @@ impl ReadHandle {
     }
 }
 
+#[expect(clippy::large_enum_variant, reason = "nearly all items are pages, and each is moved once")]
 enum Item {
     Page { read: Arc<ReadHandle>, emitted: Box<Emitted>, _room: OwnedSemaphorePermit },
     End { read: Arc<ReadHandle>, end: End, reply: oneshot::Sender<ReadReport> },
@@ -117,13 +122,13 @@ pub(crate) struct End {
     /// The watermark, where the connector returned by itself; else why it did not.
     pub(crate) result: Result<Option<String>, String>,
     pub(crate) storage: Vec<Write>,
-    pub(crate) clock: Vec<u64>,
+    pub(crate) heard: Heard,
 }
 
 impl End {
     /// Makes the end of a read that did not come to its own.
     pub(crate) fn failed(reason: String) -> Self {
-        Self { result: Err(reason), storage: Vec::new(), clock: Vec::new() }
+        Self { result: Err(reason), storage: Vec::new(), heard: Heard::default() }
     }
 }
 
@@ -206,8 +211,8 @@ struct Writer {
     schema: Option<String>,
     /// Reads that came to their end.
     ended: usize,
-    /// What the clock answered, on its way to the archive.
-    clock: Vec<(Arc<str>, Vec<u64>)>,
+    /// What the next commit tells the archive, so that a replay can do the same.
+    trace: CommitNote,
 }
 
 /// Starts a writer. It ends when every [`Queue`] is dropped, after a last commit; the returned handle tells how.
@@ -270,7 +275,14 @@ async fn work(mut writer: Writer, mut items: mpsc::UnboundedReceiver<Item>) -> R
 
 impl Writer {
     fn new(setup: WriterSetup) -> Self {
-        Self { setup, reads: HashMap::new(), uncommitted_since: None, schema: None, ended: 0, clock: Vec::new() }
+        Self {
+            setup,
+            reads: HashMap::new(),
+            uncommitted_since: None,
+            schema: None,
+            ended: 0,
+            trace: CommitNote::default(),
+        }
     }
 
     fn due_in(&self) -> Option<Duration> {
@@ -319,7 +331,7 @@ impl Writer {
         if read.failure().is_some() || self.reads.get(&read.id).is_some_and(|progress| progress.over) {
             return Ok(());
         }
-        self.note_clock(read, std::mem::take(&mut emitted.clock));
+        self.note_heard(read, std::mem::take(&mut emitted.heard));
         let sink = &mut self.setup.sink;
         let appended = match emitted.ready.take() {
             Some(ready) => sink.append_ready(&emitted.page, ready),
@@ -354,12 +366,14 @@ impl Writer {
             progress.keys_lost = Some(error.to_string());
         }
         progress.log.add(&entry);
+        let trace = (read.label.to_string(), entry.records, entry.hash.clone());
         progress.log.missing_keys += appended.missing_keys;
         progress.uncommitted.pages.push(entry);
         if emitted.checkpoint.is_some() {
             progress.uncommitted.checkpoint = emitted.checkpoint;
         }
         progress.uncommitted.storage.extend(emitted.storage);
+        self.trace.pages.push(trace);
         self.setup.tally.observe(Event::Page {
             read: read.label.to_string(),
             records: appended.records,
@@ -369,7 +383,7 @@ impl Writer {
     }
 
     fn take_end(&mut self, read: &ReadHandle, end: End) -> Result<ReadReport, WriterError> {
-        self.note_clock(read, end.clock);
+        self.note_heard(read, end.heard);
         let failure = read.failure();
         let progress = self.progress(read.id)?;
         progress.over = true;
@@ -397,14 +411,17 @@ impl Writer {
         let log = &progress.log;
         let end = progress.uncommitted.end.as_ref();
         let watermark = end.and_then(|(_, watermark)| watermark.clone());
-        let report = ReadReport { finding, pages: log.pages, records: log.records, watermark };
-        self.ended += usize::from(end.is_some());
+        let report = ReadReport { finding, pages: log.pages, records: log.records, watermark: watermark.clone() };
+        if end.is_some() {
+            self.trace.ended.push((read.label.to_string(), watermark));
+            self.ended += 1;
+        }
         Ok(report)
     }
 
-    fn note_clock(&mut self, read: &ReadHandle, answers: Vec<u64>) {
-        if !answers.is_empty() {
-            self.clock.push((read.label.clone(), answers));
+    fn note_heard(&mut self, read: &ReadHandle, heard: Heard) {
+        if !heard.is_empty() {
+            self.trace.heard.push((read.label.to_string(), heard));
         }
     }
 
@@ -412,9 +429,9 @@ impl Writer {
         if self.uncommitted_since.is_none() {
             return Ok(self);
         }
-        for (label, answers) in std::mem::take(&mut self.clock) {
-            self.setup.archive.note(&label, "clock", serde_json::json!(answers)).await?;
-        }
+        let mut trace = std::mem::take(&mut self.trace);
+        trace.may_be_empty = self.setup.is_blank && self.ended == self.setup.reads;
+        self.setup.archive.note(&self.setup.stream, "commit", serde_json::json!(trace)).await?;
         // A commit vouches for its pages, so the exchanges that they come from must be on disk before it.
         self.setup.archive.flush().await?;
         let committed = tokio::task::spawn_blocking(move || {

@@ -1,6 +1,6 @@
 //! Every exchange of a run, kept as it was: the source of truth for replay and reprocessing.
 //!
-//! A folder holds `manifest.jsonl`, one line an exchange (or a note: a clock answer, a random seed), and segments
+//! A folder holds `manifest.jsonl`, one line an exchange (or a note: what was called, what the clock answered), and segments
 //! `bodies-000001.bin`, …, which hold the bodies one after the other: those that came compressed as they were received,
 //! others as a zstd frame each. A line names its bodies by segment, offset and length; equal bodies are stored once.
 //!
@@ -9,6 +9,7 @@
 //!
 //! Invariant: requests hold placeholders, never a secret's value; [`super::Client`] appends them before it fills them.
 
+pub mod har;
 mod reader;
 mod recovery;
 mod writer;
@@ -17,11 +18,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
+use super::transport::FailureKind;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-pub use reader::{Bodies, Entry, Note, Reader, RecordedExchange};
+pub use reader::{Bodies, Entry, Lines, Note, Reader, RecordedExchange};
 
 /// Bodies that wait for the disk; more make the senders wait. Enough for a few dozen pages in flight.
 const QUEUE_BYTES: usize = 64 * 1024 * 1024;
@@ -126,6 +128,8 @@ pub struct Exchange {
     pub elapsed_ms: u64,
     /// Why there is no whole answer.
     pub error: Option<String>,
+    /// What kind of failure that was.
+    pub failure: Option<FailureKind>,
 }
 
 /// A request in the manifest.
@@ -206,7 +210,7 @@ impl Archive {
         handle.send(Job::Exchange(Box::new(exchange), room))
     }
 
-    /// Appends a note: an answer of the clock (`clock`), a random seed (`seed`).
+    /// Appends a note of something that is no exchange; the notes of a run are those of `run/recording.rs`.
     ///
     /// # Errors
     /// As [`Archive::append`].

@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::{BodyRef, Error, RecordedRequest, Stored, manifest_path, segment_path};
 use crate::http::encoding::Codings;
+use crate::http::transport::FailureKind;
 
 /// An exchange as it was recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -38,6 +39,9 @@ pub struct RecordedExchange {
     pub elapsed_ms: u64,
     /// Why there is no whole answer.
     pub error: Option<String>,
+    /// What kind of failure that was.
+    #[serde(default)]
+    pub failure: Option<FailureKind>,
 }
 
 /// A recorded answer that is no exchange.
@@ -45,7 +49,7 @@ pub struct RecordedExchange {
 pub struct Note {
     /// Number of the line, from 1.
     pub seq: u64,
-    /// What it is: `clock`, `seed`.
+    /// What it is, as `call` or `commit`.
     pub kind: String,
     /// Stream, or `stream/partition`.
     pub read: String,
@@ -94,13 +98,31 @@ pub struct Reader {
     path: PathBuf,
     bodies: Bodies,
     number: u64,
+    /// Where the next line begins.
+    place: u64,
 }
 
 impl Reader {
     pub(super) fn open(folder: &Path) -> Result<Self, Error> {
         let path = manifest_path(folder);
         let file = File::open(&path).map_err(|error| Error::Read { path: path.clone(), source: Arc::new(error) })?;
-        Ok(Self { lines: BufReader::new(file), path, bodies: Bodies { folder: folder.to_owned() }, number: 0 })
+        Ok(Self {
+            lines: BufReader::new(file),
+            path,
+            bodies: Bodies { folder: folder.to_owned() },
+            number: 0,
+            place: 0,
+        })
+    }
+
+    /// Returns where in the manifest the next line begins, for [`Lines::exchange`].
+    pub fn place(&self) -> u64 {
+        self.place
+    }
+
+    /// Returns the lines by their places.
+    pub fn lines(&self) -> Lines {
+        Lines { path: self.path.clone() }
     }
 
     /// Returns the bodies that the lines name.
@@ -118,11 +140,38 @@ impl Iterator for Reader {
             return Some(Err(Error::Read { path: self.path.clone(), source: Arc::new(error) }));
         }
         self.number += 1;
+        self.place += line.len() as u64;
         let line = line.strip_suffix(b"\n")?;
         Some(parse(line).map_err(|error| Error::Damaged {
             path: self.path.clone(),
             reason: format!("line {} is malformed: {error}", self.number),
         }))
+    }
+}
+
+/// The lines of a manifest, by where they begin. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Lines {
+    path: PathBuf,
+}
+
+impl Lines {
+    /// Loads an exchange.
+    ///
+    /// # Errors
+    /// [`Error::Read`], or [`Error::Damaged`] when there is none at that place.
+    pub fn exchange(&self, place: u64) -> Result<RecordedExchange, Error> {
+        let failed = |error: io::Error| Error::Read { path: self.path.clone(), source: Arc::new(error) };
+        let damaged = |reason: String| Error::Damaged { path: self.path.clone(), reason };
+        let mut file = File::open(&self.path).map_err(failed)?;
+        file.seek(SeekFrom::Start(place)).map_err(failed)?;
+        let mut line = Vec::new();
+        BufReader::new(file).read_until(b'\n', &mut line).map_err(failed)?;
+        match parse(&line) {
+            Ok(Entry::Exchange(exchange)) => Ok(*exchange),
+            Ok(Entry::Note(_)) => Err(damaged(format!("there is no exchange at {place}"))),
+            Err(error) => Err(damaged(format!("the line at {place} is malformed: {error}"))),
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use serde::Serialize;
 
+use super::super::transport::FailureKind;
 use super::{BodyRef, Error, Exchange, Job, RecordedRequest, Stored, manifest_path, recovery, segment_path};
 
 /// Bodies remembered for deduplication: about 8 MB of memory, whatever the length of the run. Bodies that come again come
@@ -71,6 +72,8 @@ struct ExchangeLine<'a> {
     started_ms: u64,
     elapsed_ms: u64,
     error: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<FailureKind>,
 }
 
 #[derive(Serialize)]
@@ -172,6 +175,7 @@ impl Writer {
             started_ms: exchange.started_ms,
             elapsed_ms: exchange.elapsed_ms,
             error: exchange.error.as_deref(),
+            failure: exchange.failure,
         };
         push(&mut self.lines, &line, &self.folder)?;
         self.next_seq += 1;

@@ -1,0 +1,273 @@
+//! `host archive`: what a run asked and was answered.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use clap::{Args, Subcommand};
+use host::http::Archive;
+use host::http::archive::{Entry, Reader, RecordedExchange, har};
+use host::run::run_folder;
+use host::state::{Run, RunStatus};
+
+use super::print::Out;
+use super::units::{self, parse_bytes, parse_duration};
+use super::{CliError, Exit, runs};
+
+/// Bodies are decoded up to this size: far more than `--max-response` allows by default.
+const MAX_BODY_BYTES: u64 = 1 << 32;
+
+/// Arguments of `host archive`.
+#[derive(Debug, Args)]
+pub(crate) struct ArchiveArgs {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Lists the archives of an output folder, or the exchanges of a run.
+    Ls(LsArgs),
+    /// Prints a body as it was, decoded.
+    Cat(CatArgs),
+    /// Writes a run's exchanges as HTTP Archive (HAR 1.2), for other tools. Secrets stay placeholders.
+    Export(ExportArgs),
+    /// Removes archives by age and size, the oldest first. Those of unfinished runs stay.
+    Prune(PruneArgs),
+}
+
+#[derive(Debug, Args)]
+struct Folder {
+    /// Output folder.
+    #[arg(long, value_name = "DIR", default_value = "data")]
+    out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct LsArgs {
+    /// The run, or the start of its id; without it, all archives.
+    run: Option<String>,
+    #[command(flatten)]
+    folder: Folder,
+    /// Print JSON, one text a line.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct CatArgs {
+    /// The run, or the start of its id.
+    run: String,
+    /// Number of the exchange, as `host archive ls RUN` shows it.
+    number: u64,
+    /// Print the request's body.
+    #[arg(long)]
+    request: bool,
+    #[command(flatten)]
+    folder: Folder,
+}
+
+#[derive(Debug, Args)]
+struct ExportArgs {
+    /// The run, or the start of its id [default: the newest].
+    run: Option<String>,
+    #[command(flatten)]
+    folder: Folder,
+    /// File to write [default: standard output].
+    #[arg(long, value_name = "FILE")]
+    to: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct PruneArgs {
+    #[command(flatten)]
+    folder: Folder,
+    /// Remove archives of runs that ended longer ago than this: 30d, 12h.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, required_unless_present = "keep_bytes")]
+    older_than: Option<Duration>,
+    /// Remove archives, the oldest first, until no more than this is left: 10GiB.
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    keep_bytes: Option<u64>,
+    /// Only say what would be removed.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Looks into archives.
+pub(crate) fn archive(args: &ArchiveArgs, out: &mut Out) -> Result<Exit, CliError> {
+    match &args.command {
+        Command::Ls(args) => list(args, out),
+        Command::Cat(args) => cat(args, out),
+        Command::Export(args) => export(args, out),
+        Command::Prune(args) => prune(args, out),
+    }
+}
+
+fn archive_folder(out: &Path, run: &Run) -> PathBuf {
+    run_folder(out, &run.id).join("archive")
+}
+
+fn open(out: &Path, run: &Run) -> Result<Reader, CliError> {
+    let folder = archive_folder(out, run);
+    if !folder.exists() {
+        return Err(CliError::usage(format!("the run {} has no archive", run.id))
+            .next("a run keeps one unless it is given --no-archive, until `host archive prune` removes it"));
+    }
+    Ok(Archive::read(&folder)?)
+}
+
+/// Bytes on disk of a folder of files; none where there is no folder.
+fn size(folder: &Path) -> Option<u64> {
+    let entries = std::fs::read_dir(folder).ok()?;
+    Some(entries.flatten().filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.len()).sum())
+}
+
+fn exchanges(reader: Reader) -> impl Iterator<Item = Result<RecordedExchange, CliError>> {
+    reader.filter_map(|entry| match entry {
+        Ok(Entry::Exchange(exchange)) => Some(Ok(*exchange)),
+        Ok(Entry::Note(_)) => None,
+        Err(error) => Some(Err(error.into())),
+    })
+}
+
+fn list(args: &LsArgs, out: &mut Out) -> Result<Exit, CliError> {
+    let folder = &args.folder.out;
+    let Some(run) = &args.run else { return list_all(folder, args.json, out) };
+    let run = runs::find(folder, Some(run))?;
+    let mut rows = Vec::new();
+    for exchange in exchanges(open(folder, &run)?) {
+        let exchange = exchange?;
+        let bytes = exchange.body.as_ref().map_or(0, |body| body.size);
+        let RecordedExchange { seq, read, attempt, request, status, elapsed_ms, error, .. } = exchange;
+        if args.json {
+            out.line(
+                serde_json::json!({"number": seq, "read": read, "method": request.method, "url": request.url,
+                                   "attempt": attempt, "status": status, "bytes": bytes, "elapsed_ms": elapsed_ms,
+                                   "error": error})
+                .to_string(),
+            )?;
+            continue;
+        }
+        let came = error.map_or_else(|| status.unwrap_or(0).to_string(), |error| units::start(&error));
+        let numbers = [seq.to_string(), read, attempt.to_string(), came];
+        let rest = [units::bytes(bytes), units::millis(elapsed_ms), format!("{} {}", request.method, request.url)];
+        rows.push(numbers.into_iter().chain(rest).collect());
+    }
+    if !args.json {
+        out.table(&["number", "read", "attempt", "status", "received", "took", "request"], &rows)?;
+    }
+    Ok(Exit::Complete)
+}
+
+fn list_all(folder: &Path, json: bool, out: &mut Out) -> Result<Exit, CliError> {
+    let mut rows = Vec::new();
+    for run in runs::load(folder)? {
+        let Some(bytes) = size(&archive_folder(folder, &run)) else { continue };
+        let mut count = 0_u64;
+        let mut received = 0_u64;
+        for exchange in exchanges(open(folder, &run)?) {
+            count += 1;
+            received += exchange?.body.map_or(0, |body| body.size);
+        }
+        if json {
+            let line = serde_json::json!({"run": run.id, "connection": run.connection, "started_ms": run.started_ms,
+                                          "exchanges": count, "received_bytes": received, "stored_bytes": bytes});
+            out.line(line.to_string())?;
+            continue;
+        }
+        let sizes = [units::count(count), units::bytes(received), units::bytes(bytes)];
+        let row = [run.id, run.connection, units::moment(run.started_ms)].into_iter().chain(sizes);
+        rows.push(row.collect());
+    }
+    if !json {
+        out.table(&["run", "connection", "started (UTC)", "exchanges", "received", "stored"], &rows)?;
+    }
+    Ok(Exit::Complete)
+}
+
+fn cat(args: &CatArgs, out: &mut Out) -> Result<Exit, CliError> {
+    let run = runs::find(&args.folder.out, Some(&args.run))?;
+    let reader = open(&args.folder.out, &run)?;
+    let bodies = reader.bodies();
+    for exchange in exchanges(reader) {
+        let exchange = exchange?;
+        if exchange.seq != args.number {
+            continue;
+        }
+        let body = if args.request { &exchange.request.body } else { &exchange.body };
+        if let Some(body) = body {
+            out.bytes(&bodies.load_decoded(body, MAX_BODY_BYTES)?)?;
+        }
+        return Ok(Exit::Complete);
+    }
+    Err(CliError::usage(format!("the run {} has no exchange {}", run.id, args.number))
+        .next(format!("list them with `host archive ls {}`", run.id)))
+}
+
+fn export(args: &ExportArgs, out: &mut Out) -> Result<Exit, CliError> {
+    let run = runs::find(&args.folder.out, args.run.as_deref())?;
+    let reader = open(&args.folder.out, &run)?;
+    match &args.to {
+        Some(path) => {
+            let failed = |error: std::io::Error| {
+                CliError::output(format!("cannot write {}: {error}", path.display()))
+                    .next("check the folder's permissions and free space")
+            };
+            let mut file = std::io::BufWriter::new(std::fs::File::create(path).map_err(failed)?);
+            let count = har::export(reader, MAX_BODY_BYTES, &mut file)?;
+            file.flush().map_err(failed)?;
+            out.line(format!("{} exchanges in {}", units::count(count), path.display()))?;
+        }
+        None => {
+            har::export(reader, MAX_BODY_BYTES, out.raw())?;
+        }
+    }
+    Ok(Exit::Complete)
+}
+
+fn prune(args: &PruneArgs, out: &mut Out) -> Result<Exit, CliError> {
+    let folder = &args.folder.out;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let before_ms = args.older_than.map(|age| u64::try_from(now.saturating_sub(age).as_millis()).unwrap_or(u64::MAX));
+    let runs = runs::load(folder)?;
+    let mut sizes: Vec<(Run, u64)> =
+        runs.into_iter().filter_map(|run| size(&archive_folder(folder, &run)).map(|bytes| (run, bytes))).collect();
+    let mut left: u64 = sizes.iter().map(|(_, bytes)| bytes).sum();
+    sizes.reverse();
+    let (mut removed, mut freed, mut unfinished) = (0_u64, 0_u64, 0_u64);
+    for (run, bytes) in sizes {
+        let too_old = before_ms.is_some_and(|before| run.ended_ms.unwrap_or(u64::MAX) < before);
+        let too_much = args.keep_bytes.is_some_and(|keep| left > keep);
+        if !too_old && !too_much {
+            continue;
+        }
+        // It may go on, and a page that it has not committed yet needs its exchanges.
+        if run.status != RunStatus::Ended {
+            unfinished += 1;
+            continue;
+        }
+        if !args.dry_run {
+            remove(&archive_folder(folder, &run))?;
+        }
+        let what = if args.dry_run { "would remove" } else { "removed" };
+        out.line(format!("{what} the archive of run {} ({})", run.id, units::bytes(bytes)))?;
+        removed += 1;
+        freed += bytes;
+        left = left.saturating_sub(bytes);
+    }
+    if unfinished > 0 {
+        out.line(format!("{unfinished} archives of unfinished runs stay; run their commands again to finish them"))?;
+    }
+    let what = if args.dry_run { "would be removed" } else { "removed" };
+    out.line(format!("{removed} archives {what}, {} freed, {} left", units::bytes(freed), units::bytes(left)))?;
+    Ok(Exit::Complete)
+}
+
+/// Removes an archive so that what is left of one after a crash is never taken for a whole one.
+fn remove(folder: &Path) -> Result<(), CliError> {
+    let doomed = folder.with_file_name("archive.removed");
+    let removed = std::fs::rename(folder, &doomed).and_then(|()| std::fs::remove_dir_all(&doomed));
+    removed.map_err(|error| {
+        CliError::output(format!("cannot remove {}: {error}", folder.display())).next("check the folder's permissions")
+    })
+}

@@ -1,0 +1,304 @@
+//! The same again: every committed page of a run, in the order and into the parts in which it was written.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::player::{PlayEnd, Player, Playing};
+use super::script::{Call, Session, StreamScript};
+use super::{Recorded, ReplayError, ReplayReport, Script, StreamReplay};
+use crate::engine::Engine;
+use crate::run::preview::Countdown;
+use crate::run::recording::{CommitNote, StreamNote};
+use crate::run::{CommitError, Format};
+use crate::schema::Schema;
+use crate::sink::{self, Sink};
+use crate::state::{StateError, StateStore};
+
+/// Pages that the state holds of each read of a run: what the archive has beyond them was not committed.
+fn committed_pages(script: &Script, state: &mut dyn StateStore) -> Result<HashMap<i64, u64>, StateError> {
+    let calls = script.sessions.iter().flat_map(|session| &session.calls);
+    let ids = calls.filter_map(|call| call.note.read.as_ref()).map(|read| read.id);
+    ids.map(|id| Ok((id, state.pages(id)?.len() as u64))).collect()
+}
+
+impl Recorded {
+    /// Plays the run as it was, into a folder: its parts get the names that they had. `state` is the output folder's.
+    ///
+    /// # Errors
+    ///
+    /// When the connector asks for something else, or fails where it did not; the first difference ends the replay.
+    pub async fn replay(&self, folder: &Path, state: &mut dyn StateStore) -> Result<ReplayReport, ReplayError> {
+        let committed = committed_pages(&self.script, state)?;
+        let mut streams: Vec<StreamReplay> = Vec::new();
+        for (at, session) in self.script.sessions.iter().enumerate() {
+            let described = self.describe(&self.connector(&session.note)?).await?;
+            let player = Arc::new(Player::open(&described, &session.note, self.observer.clone())?);
+            if let Some(call) = session.call("streams", "streams") {
+                player.streams(&self.script, call).await.map_err(|end| failure("streams", end))?;
+            }
+            for stream in &session.streams {
+                if let Some(call) = session.call("partitions", &stream.name) {
+                    player.partitions(&self.script, call).await.map_err(|end| failure(&stream.name, end))?;
+                }
+                let replayed = match streams.iter_mut().find(|known| known.name == stream.name) {
+                    Some(known) => known,
+                    None => {
+                        streams.push(StreamReplay { name: stream.name.clone(), ..StreamReplay::default() });
+                        streams.last_mut().ok_or_else(|| ReplayError::NoStream(stream.name.clone()))?
+                    }
+                };
+                let sink = Parts::open(player.engine(), folder, &self.run, stream, session.note.format)?;
+                let script = &self.script;
+                Stage { script, at, session, player: &player, committed: &committed, sink, playing: HashMap::new() }
+                    .play(stream, replayed)
+                    .await?;
+            }
+        }
+        let same = streams.iter().all(|stream| stream.different == 0);
+        Ok(ReplayReport { run: self.run.clone(), same, streams })
+    }
+}
+
+pub(super) fn failure(read: &str, end: PlayEnd) -> ReplayError {
+    match end {
+        PlayEnd::NotRecorded(difference) => ReplayError::NotRecorded(difference),
+        PlayEnd::Failed(reason) => ReplayError::Failed { read: read.to_owned(), reason },
+    }
+}
+
+/// One stream of one session being played.
+struct Stage<'a> {
+    script: &'a Arc<Script>,
+    at: usize,
+    session: &'a Session,
+    player: &'a Arc<Player>,
+    committed: &'a HashMap<i64, u64>,
+    sink: Parts,
+    playing: HashMap<&'a str, Playing>,
+}
+
+impl<'a> Stage<'a> {
+    async fn play(mut self, stream: &'a StreamScript, replayed: &mut StreamReplay) -> Result<(), ReplayError> {
+        let calls: HashMap<&str, (&Call, u64)> = self
+            .session
+            .calls
+            .iter()
+            .filter(|call| call.note.read.as_ref().is_some_and(|read| read.stream == stream.name))
+            .map(|call| {
+                let committed = call.note.read.as_ref().and_then(|read| self.committed.get(&read.id)).copied();
+                (call.label.as_str(), (call, self.script.accepted(self.at, call, committed)))
+            })
+            .collect();
+        // Pages that are still to come of each read, over all commits.
+        let mut left: HashMap<&str, u64> = HashMap::new();
+        for (label, _, _) in stream.commits.iter().flat_map(|commit| &commit.pages) {
+            *left.entry(label).or_default() += 1;
+        }
+        for (label, count) in &mut left {
+            *count = (*count).min(calls.get(label).map_or(0, |(_, accepted)| *accepted));
+        }
+        let ended: HashMap<&str, &Option<String>> = stream
+            .commits
+            .iter()
+            .flat_map(|commit| &commit.ended)
+            .map(|(label, mark)| (label.as_str(), mark))
+            .collect();
+        for commit in &stream.commits {
+            for page in &commit.pages {
+                let label = page.0.as_str();
+                let Some(count) = left.get_mut(label).filter(|count| **count > 0) else { continue };
+                *count -= 1;
+                let last = *count == 0;
+                let Some((call, _)) = calls.get(label) else { continue };
+                self.page(call, page, replayed).await?;
+                if last {
+                    self.finish(label, ended.get(label).copied(), replayed).await?;
+                }
+            }
+            self.seal(commit, replayed)?;
+        }
+        // Reads without pages, of which the end is all there is.
+        let without: Vec<&str> =
+            calls.keys().copied().filter(|label| !left.contains_key(label) && ended.contains_key(label)).collect();
+        for label in without {
+            if let Some((call, _)) = calls.get(label) {
+                self.begin(call)?;
+                self.finish(label, ended.get(label).copied(), replayed).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, call: &'a Call) -> Result<&mut Playing, ReplayError> {
+        let lost = || ReplayError::Failed { read: call.label.clone(), reason: "it is no read".to_owned() };
+        if !self.playing.contains_key(call.label.as_str()) {
+            let read = call.note.read.as_ref().ok_or_else(lost)?;
+            self.playing.insert(&call.label, self.player.read(self.script, call, read));
+        }
+        self.playing.get_mut(call.label.as_str()).ok_or_else(lost)
+    }
+
+    async fn page(
+        &mut self,
+        call: &'a Call,
+        (label, records, hash): &(String, u64, String),
+        replayed: &mut StreamReplay,
+    ) -> Result<(), ReplayError> {
+        let Some(mut emitted) = self.begin(call)?.page().await else {
+            let playing = self.playing.remove(label.as_str());
+            let ended = match playing {
+                Some(playing) => playing.end().await,
+                None => Ok(None),
+            };
+            return Err(match ended {
+                Err(end) => failure(label, end),
+                Ok(_) => ReplayError::Failed {
+                    read: label.clone(),
+                    reason: format!("it ends after {} pages of the stream, and more were recorded", replayed.pages),
+                },
+            });
+        };
+        if self.session.note.limit.is_some() {
+            // A preview's page was cut where the count ended.
+            let cut = Countdown::new(*records).cut(&mut emitted.page);
+            cut.map_err(|error| ReplayError::Failed { read: label.clone(), reason: error.to_string() })?;
+        }
+        let appended = self.sink.sink.append(&emitted.page);
+        let appended = appended.map_err(|source| ReplayError::Page { read: label.clone(), source })?;
+        let made = format!("{:032x}", appended.content_hash);
+        if made != *hash || appended.records != *records {
+            replayed.different += 1;
+            let number = replayed.pages + 1;
+            replayed.first_difference.get_or_insert_with(|| {
+                let what = if appended.records == *records {
+                    format!("its {records} records are others")
+                } else {
+                    format!("it has {} records instead of {records}", appended.records)
+                };
+                format!("{label}: page {number} of the stream differs: {what}")
+            });
+        }
+        replayed.pages += 1;
+        replayed.records += appended.records;
+        Ok(())
+    }
+
+    /// Plays a read that ended by itself to its end; drops one that did not.
+    async fn finish(
+        &mut self,
+        label: &str,
+        ended: Option<&Option<String>>,
+        replayed: &mut StreamReplay,
+    ) -> Result<(), ReplayError> {
+        let Some(mut playing) = self.playing.remove(label) else { return Ok(()) };
+        let Some(watermark) = ended else { return Ok(()) };
+        let more = playing.page().await.is_some();
+        let end = playing.end().await.map_err(|end| failure(label, end))?;
+        // A watermark is kept only of a read that adds up.
+        if more || (watermark.is_some() && end != *watermark) {
+            replayed.different += 1;
+            let what = if more { "it has more pages than recorded" } else { "it returns another watermark" };
+            replayed.first_difference.get_or_insert_with(|| format!("{label}: {what}"));
+        }
+        Ok(())
+    }
+
+    fn seal(&mut self, commit: &CommitNote, replayed: &mut StreamReplay) -> Result<(), ReplayError> {
+        let mut sealed = self.sink.sink.seal()?;
+        if sealed.is_empty() && commit.may_be_empty {
+            sealed.extend(self.sink.sink.seal_empty()?);
+        }
+        let names = sealed.iter().filter_map(|file| file.path.file_name()?.to_str().map(str::to_owned));
+        replayed.files.extend(names);
+        Ok(())
+    }
+}
+
+/// Where the parts of a stream go.
+pub(super) struct Parts {
+    pub(super) sink: Box<dyn Sink>,
+}
+
+impl Parts {
+    fn open(
+        engine: &Engine,
+        folder: &Path,
+        run: &str,
+        stream: &StreamScript,
+        format: Format,
+    ) -> Result<Self, ReplayError> {
+        let StreamNote { primary_key, declared, schema, parts, .. } = &stream.note;
+        let known = schema.as_deref();
+        let (folder, extension) = (stream_folder(folder, &stream.name)?, format.extension());
+        let prefix = format!("part-{run}-");
+        let names = (*parts..).map(move |number| folder.join(format!("{prefix}{number:05}.{extension}")));
+        let schema = schema_of(known, declared.as_deref())?;
+        Ok(Self { sink: sink(engine, schema, primary_key.clone(), format, names) })
+    }
+}
+
+pub(super) fn stream_folder(folder: &Path, stream: &str) -> Result<PathBuf, CommitError> {
+    let path = folder.join(stream);
+    std::fs::create_dir_all(&path).map_err(|source| CommitError::Io { path: path.clone(), source })?;
+    Ok(path)
+}
+
+pub(crate) fn schema_of(known: Option<&str>, declared: Option<&str>) -> Result<Schema, ReplayError> {
+    Ok(match (known, declared) {
+        (Some(known), _) => Schema::parse(known)?,
+        (None, Some(declared)) => Schema::from_json_schema(declared)?,
+        (None, None) => Schema::default(),
+    })
+}
+
+pub(crate) fn sink(
+    engine: &Engine,
+    schema: Schema,
+    key: Vec<String>,
+    format: Format,
+    mut names: impl Iterator<Item = PathBuf> + Send + 'static,
+) -> Box<dyn Sink> {
+    let limits = engine.limits();
+    let limits =
+        sink::Limits { max_depth: limits.json_depth, max_record_bytes: limits.record_bytes, ..sink::Limits::default() };
+    // The names are without end.
+    let next: sink::NextPath = Box::new(move || names.next().unwrap_or_default());
+    match format {
+        Format::Parquet => Box::new(sink::Parquet::new(schema, key, limits, next)),
+        Format::JsonLines => Box::new(sink::JsonLines::new(schema, key, limits, next)),
+    }
+}
+
+impl Recorded {
+    /// Compares the committed pages of the archive with the page log, and says what differs.
+    pub(crate) fn against_log(&self, state: &mut dyn StateStore) -> Result<Vec<String>, StateError> {
+        let committed = committed_pages(&self.script, state)?;
+        let mut damage = Vec::new();
+        for (at, session) in self.script.sessions.iter().enumerate() {
+            let mut recorded: HashMap<&str, Vec<(u64, &str)>> = HashMap::new();
+            let commits = session.streams.iter().flat_map(|stream| &stream.commits);
+            for (label, records, hash) in commits.flat_map(|commit| &commit.pages) {
+                recorded.entry(label).or_default().push((*records, hash));
+            }
+            for call in &session.calls {
+                let Some(read) = &call.note.read else { continue };
+                let accepted = self.script.accepted(at, call, committed.get(&read.id).copied());
+                let log = state.pages(read.id)?;
+                let log = log.iter().skip(usize::try_from(read.pages).unwrap_or(usize::MAX));
+                let log = log.take(usize::try_from(accepted).unwrap_or(usize::MAX));
+                let mut log: Vec<(u64, &str)> = log.map(|page| (page.records, page.hash.as_str())).collect();
+                let mut archive = recorded.remove(call.label.as_str()).unwrap_or_default();
+                // The log may go on with a later run's pages, and the archive with pages that were not committed.
+                log.truncate(archive.len());
+                archive.truncate(log.len());
+                if archive != log {
+                    let page = archive.iter().zip(&log).take_while(|(one, other)| one == other).count();
+                    let number = read.pages.saturating_add(page as u64) + 1;
+                    damage.push(format!("{}: page {number} of the page log is not that of the archive", call.label));
+                }
+            }
+        }
+        Ok(damage)
+    }
+}
