@@ -7,6 +7,9 @@
 //! ```
 
 mod commit;
+#[cfg(test)]
+mod commit_model;
+mod files;
 mod keys;
 mod lock;
 mod open;
@@ -80,6 +83,8 @@ pub struct Options {
     pub limit: Option<u64>,
     /// Read everything, whatever is there.
     pub full: bool,
+    /// How often a stream is read again in the same run because its listing shifted while it was read.
+    pub rereads: u32,
     /// Go on although the configuration has changed.
     pub keep_state: bool,
     /// Reads at the same time.
@@ -110,6 +115,11 @@ impl Stop {
     /// Makes one that never stops anything.
     pub fn never() -> Self {
         Self::new().1
+    }
+
+    /// Says whether it was told to stop.
+    pub(crate) fn is_set(&self) -> bool {
+        *self.0.borrow()
     }
 
     /// Completes when it is told to stop.
@@ -288,6 +298,7 @@ pub async fn run(
             format: options.format,
             limit: options.limit,
             full: options.full && !resumed,
+            rereads: options.rereads,
             parts: options.parts.clone(),
             state: state.clone(),
             storage: storage.clone(),
@@ -317,7 +328,7 @@ pub async fn run(
     if let Err(error) = archived {
         finding.include("archive", &Finding::incomplete(crate::engine::with_sources(&error)));
     }
-    let interrupted = *stop.0.borrow();
+    let interrupted = stop.is_set();
     let report = Report {
         form: FORM,
         run: record.id.clone(),

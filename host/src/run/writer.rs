@@ -134,6 +134,8 @@ pub(crate) struct ReadReport {
     pub(crate) pages: u64,
     pub(crate) records: u64,
     pub(crate) watermark: Option<String>,
+    /// Whether the listing changed under the read, so that reading it again may add up.
+    pub(crate) shifted: bool,
 }
 
 /// The guests' end of the queue.
@@ -346,6 +348,7 @@ impl Writer {
         self.note_clock(read, end.clock);
         let failure = read.failure();
         let progress = self.progress(read.id)?;
+        let mut shifted = false;
         let finding = match (&end.result, failure) {
             (_, Some(reason)) => Finding::incomplete(reason),
             (Err(reason), None) => Finding::incomplete(reason.clone()),
@@ -355,6 +358,7 @@ impl Writer {
                     Some(reason) => Err(reason),
                     None => keys.duplicates().map_err(|error| error.to_string()),
                 });
+                shifted = progress.log.shifted(duplicates.as_ref());
                 let finding = progress.log.judge(duplicates);
                 let complete = finding.verdict != Verdict::Incomplete;
                 let watermark = end.result.clone().ok().flatten().filter(|_| complete);
@@ -370,7 +374,7 @@ impl Writer {
         let log = &progress.log;
         let end = progress.uncommitted.end.as_ref();
         let watermark = end.and_then(|(_, watermark)| watermark.clone());
-        let report = ReadReport { finding, pages: log.pages, records: log.records, watermark };
+        let report = ReadReport { finding, pages: log.pages, records: log.records, watermark, shifted };
         self.ended += usize::from(end.is_some());
         Ok(report)
     }
@@ -424,7 +428,6 @@ impl Writer {
                 status,
             });
         }
-        setup.folder.sync()?;
         let schema = serde_json::to_string_pretty(&setup.sink.schema().to_description()).unwrap_or_default();
         let new_schema = Some(schema).filter(|schema| self.schema.as_ref() != Some(schema));
         let commit = Commit {
@@ -443,8 +446,7 @@ impl Writer {
             schema: new_schema.clone(),
         };
         let mut state = lock(&setup.state);
-        state.commit(&commit)?;
-        setup.folder.settle(&commit.parts, &mut *state)?;
+        setup.folder.commit(&commit, &mut *state)?;
         drop(state);
         if let Some(schema) = new_schema {
             setup.folder.replace("_schema.json", &schema)?;
