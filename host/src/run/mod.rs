@@ -45,7 +45,7 @@ use crate::config::Sources;
 use crate::engine::bindings::exports::ingest::connector::source::StreamInfo;
 use crate::event::Observer;
 use crate::http::{Archive, archive};
-use crate::state::{BatchStatus, Run, RunStatus, Sqlite, StateError, StateStore};
+use crate::state::{BatchStatus, ReadStatus, Run, RunStatus, Sqlite, StateError, StateStore};
 
 /// Form of the parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -233,6 +233,11 @@ pub async fn run(
         let parts = state.parts(&stream)?;
         // A full reading makes good what somebody removed; anything else would build on a gap.
         Folder::create(&options.out, &stream)?.recover(&parts, &mut state, options.full)?;
+        if let Some(batch) = state.newest_batch(&stream)? {
+            for read in state.reads(batch.id)?.iter().filter(|read| read.status != ReadStatus::Unfinished) {
+                keys::forget(&options.out.join("_keys"), read.id);
+            }
+        }
     }
 
     let unfinished = state.runs()?.into_iter().find(|run| run.connection == connection);

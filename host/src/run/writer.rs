@@ -365,9 +365,6 @@ impl Writer {
                 let how = if complete { ReadEnd::Complete } else { ReadEnd::Broken };
                 progress.uncommitted.end = Some((how, watermark));
                 progress.uncommitted.storage.extend(end.storage);
-                if let Some(keys) = progress.keys.take() {
-                    keys.remove();
-                }
                 finding
             }
         };
@@ -454,8 +451,11 @@ impl Writer {
         }
         for progress in &commit.reads {
             setup.storage.apply(&progress.storage);
-            if progress.end.is_some() {
-                self.reads.remove(&progress.read);
+            // Not before the end is committed: a process that dies in between compares the keys once more.
+            if progress.end.is_some()
+                && let Some(Progress { keys: Some(keys), .. }) = self.reads.remove(&progress.read)
+            {
+                keys.remove();
             }
         }
         let records = commit.parts.iter().map(|part| part.records).sum();
