@@ -186,7 +186,7 @@ impl Folder {
 }
 
 fn is_temporary(name: &str) -> bool {
-    name.starts_with(".part-") && name.ends_with(".tmp")
+    (name.starts_with(".part-") && name.ends_with(".tmp")) || name == "_schema.json.tmp"
 }
 
 /// Writes a small file whole or not at all, and durably.
@@ -277,6 +277,7 @@ mod tests {
     fn a_part_that_no_commit_names_is_removed_at_the_next_start() {
         let mut room = room(false);
         room.write("part-1.parquet");
+        fs::write(room.folder.visible("_schema.json.tmp"), "{").unwrap();
         room.recover();
         assert!(room.files().is_empty());
     }
