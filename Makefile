@@ -12,11 +12,12 @@ CONNECTORS := github rest
 # another one would compile wasmtime a second time.
 TESTED := --workspace --exclude guests
 
-.PHONY: help build host programs connectors guests servers demo test bench bench-peers bench-check bench-crowd benched lint fmt unit clean
+.PHONY: help build host programs connectors guests servers demo test torture bench bench-peers bench-check bench-crowd benched lint fmt unit clean
 
 help:
 	@echo "make demo         read recorded GitHub responses into Parquet, and look at it with DuckDB"
 	@echo "make test         format, lints, and the tests of every part"
+	@echo "make torture      500 kills at random moments over all paginations, partitions and formats"
 	@echo "make build        the host and its connectors, in $(TARGET_DIR)/release"
 	@echo "make lint         format and lints only"
 	@echo "make bench        wall time, CPU time and memory of whole runs, beside the best that native code can do"
@@ -54,6 +55,11 @@ programs:
 # Small connectors that do what none should, each a test of its own.
 guests: $(BIN)/.wasm-target
 	$(CARGO) build --locked --release --target wasm32-wasip2 -p guests --examples
+
+# `make torture KILLS=5000`; TORTURE_SEED=… in the environment makes the same choice of moments again.
+KILLS ?= 500
+torture: programs connectors
+	TORTURE_KILLS=$(KILLS) $(CARGO) test --locked --release $(TESTED) --test torture -- --nocapture
 
 unit:
 	$(CARGO) test --locked --release --no-fail-fast $(TESTED)

@@ -4,6 +4,7 @@
 //! * [`mock`] — an API in this process, with every pagination and every fault on demand;
 //! * [`recorded`] — real exchanges, recorded by others, served again from their files;
 //! * [`program`] — the `host` program, and the files that it leaves; [`rows`] — records out of columns;
+//! * [`torture`] — runs that are killed at random moments;
 //! * [`servers`] — real servers (octokit's fixtures server, datasette, kinto) on free loopback ports.
 //!
 //! Everything listens on 127.0.0.1 and goes away when its value is dropped.
@@ -16,5 +17,6 @@ pub mod program;
 pub mod recorded;
 pub mod rows;
 pub mod servers;
+pub mod torture;
 pub mod transcript;
 pub mod variation;

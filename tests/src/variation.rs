@@ -127,6 +127,12 @@ impl Variation {
         Self { code: 1, reasons: reasons.iter().map(|reason| (*reason).to_owned()).collect(), ..self }
     }
 
+    /// Complete is expected, with this to be told.
+    #[must_use]
+    pub fn repaired(self, reasons: &[&str]) -> Self {
+        Self { code: 0, ..self.incomplete(reasons) }
+    }
+
     /// Unproven is expected, for these reasons.
     #[must_use]
     pub fn unproven(self, reasons: &[&str]) -> Self {

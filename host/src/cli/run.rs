@@ -38,6 +38,9 @@ pub(crate) struct RunArgs {
     /// Read everything again; what is there stays until the new reading is complete.
     #[arg(long)]
     full: bool,
+    /// How often a stream is read again at once because its listing shifted while it was read.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    rereads: u32,
     /// Go on with what is there although the configuration has changed.
     #[arg(long)]
     keep_state: bool,
@@ -122,6 +125,7 @@ pub(crate) async fn run(args: RunArgs, out: &mut Out) -> Result<Exit, CliError> 
         },
         limit: args.limit,
         full: args.full,
+        rereads: args.rereads,
         keep_state: args.keep_state,
         concurrency: args.concurrency,
         parts: PartLimits { rows: args.part_rows.max(1), bytes: args.part_bytes.max(1), age: args.part_age },

@@ -3,23 +3,32 @@
 //! A reader who globs `OUT/STREAM/part-*` sees every committed record once. The order that makes it so:
 //!
 //! 1. the sink writes `.part-….tmp` and syncs it; the folder is synced;
-//! 2. one state transaction names the parts, and moves checkpoints, storage and the page log with them;
+//! 2. one state transaction names the parts, and moves checkpoints, storage and the page log with them, durably;
 //! 3. the parts get their visible names; the folder is synced.
 //!
 //! What dies before 2 leaves a temporary file that no commit names: the next start removes it. What dies after 2 leaves a
 //! temporary file that a commit names: the next start gives it its name. Parts of a staged batch stay at 2 until the
-//! batch is complete.
+//! batch is complete. Then one durable transaction makes them visible and those that they replace obsolete; the new ones
+//! get their names, the folder is synced, and only then the obsolete ones are removed, the folder is synced again, and
+//! the state forgets them.
+//!
+//! The whole of it is three calls: [`Folder::commit`], [`Folder::close`], and [`Folder::recover`] at start. `commit_model`
+//! drives them through every place in which a process can die or the power can fail, and checks after each:
 //!
 //! Invariant: no part is visible that no commit names.
+//! Invariant: a part that a commit names is there, whole, under its visible or its temporary name.
+//! Invariant: nothing is removed before all that replaces it has its visible name, durably.
 //! Invariant: a checkpoint is durable only together with all records before it.
+//! Invariant: when a run has come to its end, every record is visible exactly once and nothing temporary is left.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use crate::state::{Part, PartStatus, StateError, StateStore};
+use super::files::{Disk, Files};
+use crate::state::{Batch, BatchStatus, Commit, Part, PartStatus, StateError, StateStore};
 
 /// Why a commit or a recovery failed. Nothing that was committed before is touched.
 #[derive(Debug, thiserror::Error)]
@@ -46,15 +55,24 @@ pub enum CommitError {
 /// The folder of one stream.
 #[derive(Debug, Clone)]
 pub(crate) struct Folder {
+    files: Arc<dyn Files>,
     path: PathBuf,
 }
 
 impl Folder {
-    /// Makes the folder where it is missing.
+    /// Makes the folder on the disk where it is missing.
     pub(crate) fn create(out: &Path, stream: &str) -> Result<Self, CommitError> {
+        Self::on(Arc::new(Disk), out, stream)
+    }
+
+    /// The same on any file system.
+    pub(crate) fn on(files: Arc<dyn Files>, out: &Path, stream: &str) -> Result<Self, CommitError> {
         let path = out.join(stream);
-        fs::create_dir_all(&path).map_err(|source| CommitError::Io { path: path.clone(), source })?;
-        Ok(Self { path })
+        // A folder whose own name is lost with the power takes its parts along. Also one that is there already may have
+        // been made by a process that died before it synced.
+        let create = || files.create_folder(&path).and_then(|()| files.sync_folder(out));
+        create().map_err(|source| CommitError::Io { path: path.clone(), source })?;
+        Ok(Self { files, path })
     }
 
     /// Returns the path of a part while it is written or staged.
@@ -71,19 +89,34 @@ impl Folder {
         self.path.join(name)
     }
 
-    /// Syncs the folder's own entries.
-    pub(crate) fn sync(&self) -> Result<(), CommitError> {
-        sync_folder(&self.path).map_err(|source| CommitError::Io { path: self.path.clone(), source })
+    fn sync(&self) -> Result<(), CommitError> {
+        self.files.sync_folder(&self.path).map_err(|source| CommitError::Io { path: self.path.clone(), source })
     }
 
-    /// Brings the files to what the state says: gives visible parts their names, removes obsolete ones and temporary
-    /// files that no commit names. Called after each commit with the parts it concerns, and at start with all.
+    /// Commits: its parts are written and synced under their temporary names, and become durable together with
+    /// everything else that the commit holds, and visible unless they are staged.
+    pub(crate) fn commit(&self, commit: &Commit, state: &mut dyn StateStore) -> Result<(), CommitError> {
+        self.sync()?;
+        state.commit(commit)?;
+        self.bring_in_order(&commit.parts, state, false)
+    }
+
+    /// Closes a batch, and shows or removes what that asks for.
+    pub(crate) fn close(
+        &self,
+        stream: &str,
+        batch: &Batch,
+        status: BatchStatus,
+        state: &mut dyn StateStore,
+    ) -> Result<(), CommitError> {
+        state.close_batch(stream, batch, status)?;
+        let parts = state.parts(stream)?;
+        self.bring_in_order(&parts, state, false)
+    }
+
+    /// Brings the files to what the state says: gives visible parts their names, removes obsolete ones.
     ///
     /// New parts appear before old ones go, so that a reader in between sees a record twice rather than not at all.
-    pub(crate) fn settle(&self, parts: &[Part], state: &mut dyn StateStore) -> Result<(), CommitError> {
-        self.bring_in_order(parts, state, false)
-    }
-
     fn bring_in_order(
         &self,
         parts: &[Part],
@@ -93,10 +126,10 @@ impl Folder {
         let error = |path: &Path, source| CommitError::Io { path: path.to_owned(), source };
         for part in parts.iter().filter(|part| part.status == PartStatus::Visible) {
             let (hidden, visible) = (self.temporary(&part.name), self.visible(&part.name));
-            match fs::rename(&hidden, &visible) {
+            match self.files.rename(&hidden, &visible) {
                 Ok(()) => {}
                 Err(missing) if missing.kind() == io::ErrorKind::NotFound => {
-                    if !may_be_missing && !visible.try_exists().map_err(|source| error(&visible, source))? {
+                    if !may_be_missing && !self.files.exists(&visible).map_err(|source| error(&visible, source))? {
                         return Err(CommitError::Missing { path: visible });
                     }
                 }
@@ -109,7 +142,7 @@ impl Folder {
         }
         for part in &obsolete {
             for path in [self.visible(&part.name), self.temporary(&part.name)] {
-                match fs::remove_file(&path) {
+                match self.files.remove(&path) {
                     Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(error(&path, source)),
                     _ => {}
                 }
@@ -122,8 +155,9 @@ impl Folder {
         Ok(())
     }
 
-    /// Does what a dead process left undone: [`Folder::settle`], and removes temporary files that no commit names.
-    /// Committed parts that are missing are an error, unless everything is going to be read again.
+    /// Does what a dead process left undone: gives parts their names, removes obsolete ones, and removes temporary files
+    /// that no commit names. Committed parts that are missing are an error, unless everything is going to be read
+    /// again.
     pub(crate) fn recover(
         &self,
         parts: &[Part],
@@ -137,11 +171,10 @@ impl Folder {
             .map(|part| self.temporary(&part.name))
             .collect();
         let error = |source| CommitError::Io { path: self.path.clone(), source };
-        for entry in fs::read_dir(&self.path).map_err(error)? {
-            let path = entry.map_err(error)?.path();
+        for path in self.files.list(&self.path).map_err(error)? {
             let ours = path.file_name().and_then(OsStr::to_str).is_some_and(is_temporary);
             if ours && !staged.contains(&path) {
-                fs::remove_file(&path).map_err(|source| CommitError::Io { path: path.clone(), source })?;
+                self.files.remove(&path).map_err(|source| CommitError::Io { path: path.clone(), source })?;
             }
         }
         Ok(())
@@ -149,40 +182,45 @@ impl Folder {
 
     /// Writes a small file whole or not at all.
     pub(crate) fn replace(&self, name: &str, text: &str) -> Result<(), CommitError> {
-        replace_file(&self.path.join(name), text)
+        replace(&*self.files, &self.path.join(name), text)
     }
 }
 
 fn is_temporary(name: &str) -> bool {
-    name.starts_with(".part-") && name.ends_with(".tmp")
+    (name.starts_with(".part-") && name.ends_with(".tmp")) || name == "_schema.json.tmp"
 }
 
 /// Writes a small file whole or not at all, and durably.
 pub(crate) fn replace_file(path: &Path, text: &str) -> Result<(), CommitError> {
-    write_whole(path, text).map_err(|source| CommitError::Io { path: path.to_owned(), source })
+    replace(&Disk, path, text)
 }
 
 /// The same, with the system's own error.
 pub(crate) fn write_whole(path: &Path, text: &str) -> io::Result<()> {
-    let mut unfinished = path.as_os_str().to_owned();
-    unfinished.push(".tmp");
-    let mut file = File::create(&unfinished)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&unfinished, path)?;
-    // The folder of a bare name is the current one.
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    sync_folder(folder)
+    write(&Disk, path, text)
 }
 
-fn sync_folder(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
+fn replace(files: &dyn Files, path: &Path, text: &str) -> Result<(), CommitError> {
+    write(files, path, text).map_err(|source| CommitError::Io { path: path.to_owned(), source })
+}
+
+fn write(files: &dyn Files, path: &Path, text: &str) -> io::Result<()> {
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(".tmp");
+    let unfinished = PathBuf::from(unfinished);
+    files.write(&unfinished, text.as_bytes())?;
+    files.rename(&unfinished, path)?;
+    // The folder of a bare name is the current one.
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    files.sync_folder(folder)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
-    use crate::state::{BatchMode, BatchStatus, Commit, Sqlite};
+    use crate::state::{BatchMode, Sqlite};
 
     struct Room {
         _out: tempfile::TempDir,
@@ -248,6 +286,7 @@ mod tests {
     fn a_part_that_no_commit_names_is_removed_at_the_next_start() {
         let mut room = room(false);
         room.write("part-1.parquet");
+        fs::write(room.folder.visible("_schema.json.tmp"), "{").unwrap();
         room.recover();
         assert!(room.files().is_empty());
     }

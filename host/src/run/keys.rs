@@ -110,9 +110,14 @@ impl Keys {
 
     /// Removes the file: the read is over.
     pub(crate) fn remove(self) {
-        // A file that stays behind is cut or removed when its number comes up again.
+        // A file that stays behind is removed at the next start.
         let _ = fs::remove_file(self.path);
     }
+}
+
+/// Removes the file of a read that is over, where the process that ended it died before it could.
+pub(crate) fn forget(folder: &Path, read: i64) {
+    Keys::open(folder, read, 0).remove();
 }
 
 #[cfg(test)]

@@ -7,6 +7,9 @@
 //! ```
 
 mod commit;
+#[cfg(test)]
+mod commit_model;
+mod files;
 mod keys;
 mod lock;
 mod open;
@@ -47,7 +50,7 @@ use crate::config::Sources;
 use crate::engine::bindings::exports::ingest::connector::source::StreamInfo;
 use crate::event::Observer;
 use crate::http::{Archive, archive};
-use crate::state::{BatchStatus, Run, RunStatus, Sqlite, StateError, StateStore};
+use crate::state::{BatchStatus, ReadStatus, Run, RunStatus, Sqlite, StateError, StateStore};
 
 /// Form of the parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -86,6 +89,8 @@ pub struct Options {
     pub limit: Option<u64>,
     /// Read everything, whatever is there.
     pub full: bool,
+    /// How often a stream is read again in the same run because its listing shifted while it was read.
+    pub rereads: u32,
     /// Go on although the configuration has changed.
     pub keep_state: bool,
     /// Reads at the same time.
@@ -116,6 +121,11 @@ impl Stop {
     /// Makes one that never stops anything.
     pub fn never() -> Self {
         Self::new().1
+    }
+
+    /// Says whether it was told to stop.
+    pub(crate) fn is_set(&self) -> bool {
+        *self.0.borrow()
     }
 
     /// Completes when it is told to stop.
@@ -227,6 +237,11 @@ pub async fn run(
         let parts = state.parts(&stream)?;
         // A full reading makes good what somebody removed; anything else would build on a gap.
         Folder::create(&options.out, &stream)?.recover(&parts, &mut state, options.full)?;
+        if let Some(batch) = state.newest_batch(&stream)? {
+            for read in state.reads(batch.id)?.iter().filter(|read| read.status != ReadStatus::Unfinished) {
+                keys::forget(&options.out.join("_keys"), read.id);
+            }
+        }
     }
 
     let unfinished = state.runs()?.into_iter().find(|run| run.connection == connection);
@@ -307,6 +322,7 @@ pub async fn run(
             format: options.format,
             limit: options.limit,
             full: options.full && !resumed,
+            rereads: options.rereads,
             parts: options.parts.clone(),
             state: state.clone(),
             storage: storage.clone(),
@@ -336,7 +352,7 @@ pub async fn run(
     if let Err(error) = archived {
         finding.include("archive", &Finding::incomplete(crate::engine::with_sources(&error)));
     }
-    let interrupted = *stop.0.borrow();
+    let interrupted = stop.is_set();
     let report = Report {
         form: FORM,
         run: record.id.clone(),

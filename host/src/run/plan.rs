@@ -63,11 +63,17 @@ pub(crate) fn plan(
         return open(state, stream, BatchMode::Full, has_parts, fresh(partitions, &HashMap::new()));
     }
     let since = if wishes.incremental { state.watermarks(stream)? } else { HashMap::new() };
-    match newest.status {
-        BatchStatus::Open => {
-            let reads = state.reads(newest.id)?;
-            resume(state, newest, reads, partitions, wishes)
+    let mut newest = newest;
+    if newest.status == BatchStatus::Open {
+        let reads = state.reads(newest.id)?;
+        if reads.iter().all(|read| read.status != ReadStatus::Broken) {
+            return resume(state, newest, reads, partitions, wishes);
         }
+        // Its parts hold records that are not to be believed among others: what is read again must not stand beside them.
+        state.close_batch(stream, &newest, BatchStatus::Broken)?;
+        newest.status = BatchStatus::Broken;
+    }
+    match newest.status {
         BatchStatus::Complete if !since.is_empty() => {
             open(state, stream, BatchMode::Delta, false, fresh(partitions, &since))
         }
@@ -263,6 +269,21 @@ mod tests {
         assert_eq!(status(first.batch.id), PartStatus::Visible);
         assert_eq!(status(broken.batch.id), PartStatus::Obsolete);
         assert_eq!(status(again.batch.id), PartStatus::Visible);
+    }
+
+    #[test]
+    fn an_open_batch_with_a_broken_read_is_not_gone_on_with() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut state = store(&folder);
+        let first = plan(&mut state, "s", &partitions(&["a", "b"]), WISHES).unwrap();
+        commit(&mut state, &first, &[(0, ReadEnd::Broken, "")]);
+
+        let again = plan(&mut state, "s", &partitions(&["a", "b"]), Wishes { same_run: true, ..WISHES }).unwrap();
+        assert_eq!((again.batch.mode, again.batch.staged, again.reads.len()), (BatchMode::Full, true, 2));
+        commit(&mut state, &again, &[(0, ReadEnd::Complete, "1"), (1, ReadEnd::Complete, "2")]);
+        state.close_batch("s", &again.batch, BatchStatus::Complete).unwrap();
+        let visible = state.parts("s").unwrap().into_iter().filter(|part| part.status == PartStatus::Visible);
+        assert_eq!(visible.map(|part| part.batch).collect::<Vec<_>>(), [again.batch.id]);
     }
 
     #[test]

@@ -198,7 +198,6 @@ pub async fn reprocess(
     if made.sealed.is_empty() {
         made.sealed.extend(sink.seal_empty()?);
     }
-    folder.sync()?;
 
     let parts = state.parts(stream)?;
     let before = parts.iter().filter(|part| part.status == PartStatus::Visible).map(|part| part.records).sum();
@@ -249,9 +248,8 @@ pub async fn reprocess(
         reads: progress.collect(),
         schema: Some(schema.clone()),
     };
-    state.commit(&commit)?;
-    state.close_batch(stream, &batch, BatchStatus::Complete)?;
-    folder.settle(&state.parts(stream)?, &mut state)?;
+    folder.commit(&commit, &mut state)?;
+    folder.close(stream, &batch, BatchStatus::Complete, &mut state)?;
     folder.replace("_schema.json", &schema)?;
     Ok(Reprocessed { run: id, stream: stream.clone(), from, before, records, files, left_out: made.left_out })
 }
@@ -274,8 +272,7 @@ fn finish(folder: &Folder, stream: &str, state: &mut Sqlite) -> Result<(), Repro
     } else {
         return Err(ReprocessError::Unfinished(stream.to_owned()));
     };
-    state.close_batch(stream, &batch, status)?;
-    Ok(folder.settle(&state.parts(stream)?, state)?)
+    Ok(folder.close(stream, &batch, status, state)?)
 }
 
 /// Checks that each run begins where those before it ended, and that the last one ends where the table does.

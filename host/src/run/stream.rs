@@ -36,6 +36,7 @@ pub(crate) struct StreamSetup {
     pub(crate) format: Format,
     pub(crate) limit: Option<u64>,
     pub(crate) full: bool,
+    pub(crate) rereads: u32,
     pub(crate) parts: PartLimits,
     pub(crate) state: Arc<Mutex<dyn StateStore>>,
     pub(crate) storage: Committed,
@@ -88,7 +89,11 @@ pub(crate) async fn run(setup: StreamSetup) -> StreamReport {
         });
         report.finding.include_first(&Finding::incomplete(text));
     }
-    let (traffic, parts) = setup.tally.stream(&report.name);
+    let (traffic, mut parts) = setup.tally.stream(&report.name);
+    // What this run committed and then replaced is not there any more.
+    if let Ok(known) = lock(&setup.state).parts(&report.name) {
+        parts.retain(|part| known.iter().any(|known| known.name == part.name));
+    }
     report.traffic = traffic;
     report.parts = parts;
     report
@@ -117,15 +122,61 @@ pub(crate) fn lock(state: &Arc<Mutex<dyn StateStore>>) -> MutexGuard<'_, dyn Sta
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Reads the stream, and once more where its listing changed under the first reading.
 async fn read_stream(setup: &StreamSetup, report: &mut StreamReport) -> Result<(), StreamError> {
-    let stream = &setup.info.name;
     let partitions = list_partitions(setup).await?;
-    let incremental = setup.info.modes.contains(&SyncMode::Incremental);
-    let wishes = Wishes { full: setup.full, preview: setup.limit.is_some(), incremental, same_run: setup.same_run };
+    let mut wishes = Wishes {
+        full: setup.full,
+        preview: setup.limit.is_some(),
+        incremental: setup.info.modes.contains(&SyncMode::Incremental),
+        same_run: setup.same_run,
+    };
+    for rereads in (0..=setup.rereads).rev() {
+        let Outcome { status, shifted } = read_batch(setup, &partitions, wishes, report).await?;
+        if status != Some(BatchStatus::Broken) {
+            return Ok(());
+        }
+        if !shifted || rereads == 0 || setup.stop.is_set() {
+            report.finding.note(
+                "its records are kept but not to be believed; the next run reads them again and replaces them"
+                    .to_owned(),
+            );
+            return Ok(());
+        }
+        let first = std::mem::replace(report, blank(&setup.info.name, Finding::complete()));
+        let reason = format!("it was read again, since the listing shifted: {}", first.finding.reasons.join("; "));
+        setup.tally.observe(Event::Log {
+            target: "host".to_owned(),
+            level: Level::Warn,
+            message: setup.opened.safe(&format!("{}: {reason}", report.name)),
+            fields: Vec::new(),
+        });
+        report.finding.note(reason);
+        // The broken batch says by itself from where to read again.
+        wishes.full = false;
+    }
+    Ok(())
+}
+
+/// How the reading of a batch came out.
+struct Outcome {
+    /// How the batch stands; none where it stays open.
+    status: Option<BatchStatus>,
+    /// Whether all that is broken of it is so because the listing changed meanwhile.
+    shifted: bool,
+}
+
+async fn read_batch(
+    setup: &StreamSetup,
+    partitions: &[Option<(String, String)>],
+    wishes: Wishes,
+    report: &mut StreamReport,
+) -> Result<Outcome, StreamError> {
+    let stream = &setup.info.name;
     let folder = Folder::create(&setup.out, stream)?;
     let (Plan { batch, reads, gone }, known, schema) = {
         let mut state = lock(&setup.state);
-        let plan = plan::plan(&mut *state, stream, &partitions, wishes)?;
+        let plan = plan::plan(&mut *state, stream, partitions, wishes)?;
         (plan, state.parts(stream)?, state.schema(stream)?)
     };
     report.mode = match (setup.limit, batch.mode) {
@@ -179,13 +230,13 @@ async fn read_stream(setup: &StreamSetup, report: &mut StreamReport) -> Result<(
         countdown: setup.limit.map(|records| Arc::new(Countdown::new(records))),
         shapes,
     };
-    read_all(setup, read_setup, &reads, report).await;
+    let shifted = read_all(setup, read_setup, &reads, report).await;
     // The queue's last end is gone with `read_setup`: the writer makes its last commit.
     writer.await.map_err(|_| WriterError::Crashed)??;
     for partition in gone {
         report.finding.note(format!("{partition}: the partition is not there any more; it was dropped unread"));
     }
-    close(setup, &batch, &folder, report)
+    Ok(Outcome { status: close(setup, &batch, &folder, report)?, shifted })
 }
 
 /// Makes the sink of a stream: from the schema that its parts have so far, or from the one that the connector declares.
@@ -234,25 +285,28 @@ async fn list_partitions(setup: &StreamSetup) -> Result<Vec<Option<(String, Stri
     Ok(listed.into_iter().map(|partition| Some((partition.id, partition.context))).collect())
 }
 
-/// Makes the reads, as many at once as there are permits, and enters each into the report.
-async fn read_all(setup: &StreamSetup, read_setup: ReadSetup, reads: &[Read], report: &mut StreamReport) {
+/// Makes the reads, as many at once as there are permits, and enters each into the report. Returns whether those that are
+/// incomplete are so because their listings changed.
+async fn read_all(setup: &StreamSetup, read_setup: ReadSetup, reads: &[Read], report: &mut StreamReport) -> bool {
     let read_setup = &read_setup;
     let next = AtomicU64::new(0);
-    let results: Mutex<Vec<(usize, ReadEntry)>> = Mutex::default();
+    let results: Mutex<Vec<(usize, ReadEntry, bool)>> = Mutex::default();
     let worker = || async {
         loop {
             let index = usize::try_from(next.fetch_add(1, Ordering::Relaxed)).unwrap_or(usize::MAX);
             let Some(read) = reads.get(index) else { return };
             let Ok(_permit) = setup.permits.acquire().await else { return };
-            let entry = read_one(setup, read_setup, read).await;
-            results.lock().unwrap_or_else(PoisonError::into_inner).push((index, entry));
+            let (entry, shifted) = read_one(setup, read_setup, read).await;
+            results.lock().unwrap_or_else(PoisonError::into_inner).push((index, entry, shifted));
         }
     };
     let workers = setup.concurrency.min(reads.len());
     futures_util::future::join_all((0..workers).map(|_| worker())).await;
     let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
-    results.sort_by_key(|(index, _)| *index);
-    for (_, entry) in results {
+    results.sort_by_key(|(index, ..)| *index);
+    let mut all_shifted = true;
+    for (_, entry, shifted) in results {
+        all_shifted &= shifted || entry.finding.verdict != Verdict::Incomplete;
         report.pages += entry.pages;
         report.records += entry.records;
         match &entry.partition {
@@ -261,9 +315,10 @@ async fn read_all(setup: &StreamSetup, read_setup: ReadSetup, reads: &[Read], re
         }
         report.reads.push(entry);
     }
+    all_shifted
 }
 
-async fn read_one(setup: &StreamSetup, read_setup: &ReadSetup, read: &Read) -> ReadEntry {
+async fn read_one(setup: &StreamSetup, read_setup: &ReadSetup, read: &Read) -> (ReadEntry, bool) {
     let stream = &setup.info.name;
     let partition = read.partition.as_ref().map(|(id, _)| id.clone());
     let label: Arc<str> = match &partition {
@@ -292,8 +347,9 @@ async fn read_one(setup: &StreamSetup, read_setup: &ReadSetup, read: &Read) -> R
         pages: 0,
         records: 0,
         watermark: None,
+        shifted: false,
     });
-    ReadEntry {
+    let entry = ReadEntry {
         partition,
         finding: result.finding,
         resumed: read.checkpoint.is_some(),
@@ -301,7 +357,8 @@ async fn read_one(setup: &StreamSetup, read_setup: &ReadSetup, read: &Read) -> R
         records: result.records,
         watermark_before: read.since.clone(),
         watermark_after: result.watermark,
-    }
+    };
+    (entry, result.shifted)
 }
 
 /// Closes the batch if its reads came to an end, and brings the files in order.
@@ -309,8 +366,8 @@ fn close(
     setup: &StreamSetup,
     batch: &crate::state::Batch,
     folder: &Folder,
-    report: &mut StreamReport,
-) -> Result<(), StreamError> {
+    report: &StreamReport,
+) -> Result<Option<BatchStatus>, StreamError> {
     let stream = &setup.info.name;
     let mut state = lock(&setup.state);
     let status = if setup.limit.is_some() {
@@ -320,19 +377,12 @@ fn close(
         if reads.iter().any(|read| read.status == ReadStatus::Broken) {
             BatchStatus::Broken
         } else if reads.iter().any(|read| read.status == ReadStatus::Unfinished) {
-            return Ok(());
+            return Ok(None);
         } else {
             BatchStatus::Complete
         }
     };
-    state.close_batch(stream, batch, status)?;
-    let parts = state.parts(stream)?;
-    folder.settle(&parts, &mut *state)?;
-    if status == BatchStatus::Broken {
-        report.finding.note(
-            "its records are kept but not to be believed; the next run reads them again and replaces them".to_owned(),
-        );
-    }
+    folder.close(stream, batch, status, &mut *state)?;
     debug_assert!(status != BatchStatus::Complete || report.finding.verdict != Verdict::Incomplete);
-    Ok(())
+    Ok(Some(status))
 }

@@ -120,11 +120,26 @@ impl PageLog {
         }
     }
 
+    /// Says whether the listing changed under the read, so that reading it again may well add up. `duplicates` as for
+    /// [`PageLog::judge`]. A page that came twice speaks for an API that goes in a circle instead.
+    pub(crate) fn shifted(&self, duplicates: Option<&Result<u64, String>>) -> bool {
+        let twice = matches!(duplicates, Some(Ok(1..))) && self.repeated_pages == 0;
+        twice || self.first_total != self.last_total
+    }
+
     /// Judges a read whose connector ended by itself. `duplicates` is how many primary keys came twice, or why that
     /// can't be told; none where the stream has no primary key.
     pub(crate) fn judge(&self, duplicates: Option<Result<u64, String>>) -> Finding {
         let mut finding = Finding::complete();
         match (self.first_total, self.last_total) {
+            // In a listing by position, those behind a deleted record move up, and as many are stepped over as were deleted
+            // before the place where the read stood. The sum then agrees with the new total.
+            (Some(first), Some(last)) if last < first => finding.add(
+                Verdict::Incomplete,
+                format!(
+                    "the API's total fell from {first} to {last} during the read, and what moved up may be missing"
+                ),
+            ),
             (Some(first), Some(last)) if first != last => finding
                 .add(Verdict::Unproven, format!("the API's total changed from {first} to {last} during the read")),
             _ => {}
@@ -234,6 +249,19 @@ mod tests {
     }
 
     #[test]
+    fn a_listing_that_shifted_is_told_from_one_that_repeats_itself() {
+        let shifted = |pages: &[PageEntry], duplicates: u64| {
+            let mut log = PageLog::default();
+            pages.iter().for_each(|page| log.add(page));
+            log.shifted(Some(&Ok(duplicates)))
+        };
+        assert!(!shifted(&[page("a", 1, Some(5), None), page("b", 1, Some(5), None)], 0));
+        assert!(shifted(&[page("a", 1, Some(5), None), page("b", 1, Some(4), None)], 0));
+        assert!(shifted(&[page("a", 1, None, None), page("b", 1, None, None)], 1));
+        assert!(!shifted(&[page("a", 1, None, None), page("a", 1, None, None)], 1));
+    }
+
+    #[test]
     fn empty_pages_may_repeat() {
         let pages = [page("e", 0, None, Some("x")), page("e", 0, None, Some("x"))];
         assert_eq!(judge(&pages, Some(Ok(0))).0, Verdict::Complete);
@@ -250,7 +278,15 @@ mod tests {
         let shifting = [page("a", 1, Some(3), None), page("b", 1, Some(2), None)];
         assert_eq!(
             judge(&shifting, Some(Ok(0))),
-            (Verdict::Unproven, "the API's total changed from 3 to 2 during the read".to_owned())
+            (
+                Verdict::Incomplete,
+                "the API's total fell from 3 to 2 during the read, and what moved up may be missing".to_owned()
+            )
+        );
+        let growing = [page("a", 1, Some(1), None), page("b", 1, Some(2), None)];
+        assert_eq!(
+            judge(&growing, Some(Ok(0))),
+            (Verdict::Unproven, "the API's total changed from 1 to 2 during the read".to_owned())
         );
     }
 

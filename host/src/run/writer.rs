@@ -139,6 +139,8 @@ pub(crate) struct ReadReport {
     pub(crate) pages: u64,
     pub(crate) records: u64,
     pub(crate) watermark: Option<String>,
+    /// Whether the listing changed under the read, so that reading it again may add up.
+    pub(crate) shifted: bool,
 }
 
 /// The guests' end of the queue.
@@ -387,6 +389,7 @@ impl Writer {
         let failure = read.failure();
         let progress = self.progress(read.id)?;
         progress.over = true;
+        let mut shifted = false;
         let finding = match (&end.result, failure) {
             (_, Some(reason)) => Finding::incomplete(reason),
             (Err(reason), None) => Finding::incomplete(reason.clone()),
@@ -396,22 +399,21 @@ impl Writer {
                     Some(reason) => Err(reason),
                     None => keys.duplicates().map_err(|error| error.to_string()),
                 });
+                shifted = progress.log.shifted(duplicates.as_ref());
                 let finding = progress.log.judge(duplicates);
                 let complete = finding.verdict != Verdict::Incomplete;
                 let watermark = end.result.clone().ok().flatten().filter(|_| complete);
                 let how = if complete { ReadEnd::Complete } else { ReadEnd::Broken };
                 progress.uncommitted.end = Some((how, watermark));
                 progress.uncommitted.storage.extend(end.storage);
-                if let Some(keys) = progress.keys.take() {
-                    keys.remove();
-                }
                 finding
             }
         };
         let log = &progress.log;
         let end = progress.uncommitted.end.as_ref();
         let watermark = end.and_then(|(_, watermark)| watermark.clone());
-        let report = ReadReport { finding, pages: log.pages, records: log.records, watermark: watermark.clone() };
+        let report =
+            ReadReport { finding, pages: log.pages, records: log.records, watermark: watermark.clone(), shifted };
         if end.is_some() {
             self.trace.ended.push((read.label.to_string(), watermark));
             self.ended += 1;
@@ -468,7 +470,6 @@ impl Writer {
                 status,
             });
         }
-        setup.folder.sync()?;
         let schema = serde_json::to_string_pretty(&setup.sink.schema().to_description()).unwrap_or_default();
         let new_schema = Some(schema).filter(|schema| self.schema.as_ref() != Some(schema));
         let commit = Commit {
@@ -487,8 +488,7 @@ impl Writer {
             schema: new_schema.clone(),
         };
         let mut state = lock(&setup.state);
-        state.commit(&commit)?;
-        setup.folder.settle(&commit.parts, &mut *state)?;
+        setup.folder.commit(&commit, &mut *state)?;
         drop(state);
         if let Some(schema) = new_schema {
             setup.folder.replace("_schema.json", &schema)?;
@@ -496,8 +496,11 @@ impl Writer {
         }
         for progress in &commit.reads {
             setup.storage.apply(&progress.storage);
-            if progress.end.is_some() {
-                self.reads.remove(&progress.read);
+            // Not before the end is committed: a process that dies in between compares the keys once more.
+            if progress.end.is_some()
+                && let Some(Progress { keys: Some(keys), .. }) = self.reads.remove(&progress.read)
+            {
+                keys.remove();
             }
         }
         let records = commit.parts.iter().map(|part| part.records).sum();

@@ -116,6 +116,7 @@ impl Connection {
             format: Format::Parquet,
             limit: None,
             full: false,
+            rereads: 1,
             keep_state: false,
             concurrency: 4,
             parts: PartLimits { age: self.commit, ..PartLimits::default() },
