@@ -1,10 +1,12 @@
 //! Arguments that several subcommands share.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use host::auth::Store;
+use host::auth::store::StoreError;
 use host::config::{self, Source, Sources};
 use host::engine::Engine;
 use host::engine::cache::Cache;
@@ -14,6 +16,7 @@ use host::http::{HostPattern, Rate, Rates, retry, transport};
 use host::run::{Described, Network};
 use host::time::SystemClock;
 
+use super::keyring::Keys;
 use super::units::{parse_bytes, parse_duration};
 use super::{CliError, connectors};
 
@@ -33,12 +36,39 @@ pub(crate) struct ConnectorArgs {
 /// How it is configured.
 #[derive(Debug, Args)]
 pub(crate) struct ConfigArgs {
-    /// Configuration in YAML, TOML or JSON; ${env:NAME} and ${file:PATH} in it are filled in.
+    /// Configuration in YAML, TOML or JSON; ${env:NAME}, ${file:PATH} and ${secret:NAME} (see `host auth`) in it are
+    /// filled in.
     #[arg(long, short, value_name = "FILE", help_heading = "Configuration")]
     config: Option<PathBuf>,
     /// One setting, on top of the file; keys inside of others with dots (auth.token=…). Repeatable.
     #[arg(long, value_name = "KEY=VALUE", help_heading = "Configuration")]
     set: Vec<String>,
+}
+
+/// Where a connection keeps its state.
+#[derive(Debug, Args)]
+pub(crate) struct PlaceArgs {
+    /// Output folder of the connection, where its credentials are kept.
+    #[arg(long, value_name = "DIR", default_value = "data", help_heading = "Connection")]
+    out: PathBuf,
+    /// Name of the connector with this configuration and its state [default: the connector's name].
+    #[arg(long, value_name = "NAME", help_heading = "Connection")]
+    connection: Option<String>,
+}
+
+impl PlaceArgs {
+    /// The credentials of the connection of a connector.
+    pub(crate) fn store(&self, described: &Described) -> Result<Store, CliError> {
+        store(&self.out, self.connection.as_deref().unwrap_or(&described.description().name))
+    }
+}
+
+/// The credentials of a connection.
+pub(crate) fn store(out: &Path, connection: &str) -> Result<Store, CliError> {
+    if !host::run::is_name(connection) {
+        return Err(host::run::RunError::ConnectionName(connection.to_owned()).into());
+    }
+    Ok(Store::new(out, connection, Arc::new(Keys::new())))
 }
 
 /// Where it may go, and how fast.
@@ -166,7 +196,7 @@ fn parse_rate(text: &str) -> Result<(Option<String>, Rate), String> {
 }
 
 impl NetworkArgs {
-    pub(crate) fn network(&self) -> Result<Network, CliError> {
+    pub(crate) fn network(&self, store: Store) -> Result<Network, CliError> {
         let ca_pem = match &self.ca_file {
             Some(path) => Some(std::fs::read(path).map_err(|error| {
                 CliError::usage(format!("cannot read {}: {error}", path.display()))
@@ -195,6 +225,7 @@ impl NetworkArgs {
             max_wait: self.max_wait,
             max_in_flight: self.max_in_flight.max(1),
             max_body_bytes: self.max_response,
+            store: Some(store),
         })
     }
 }
@@ -224,9 +255,9 @@ impl ConnectorArgs {
 }
 
 /// The world outside of a configuration.
-struct Outside;
+pub(crate) struct Outside<'a>(pub(crate) &'a Store);
 
-impl Source for Outside {
+impl Source for Outside<'_> {
     fn env(&self, name: &str) -> Option<String> {
         std::env::var(name).ok()
     }
@@ -234,11 +265,15 @@ impl Source for Outside {
     fn file(&self, path: &str) -> std::io::Result<String> {
         std::fs::read_to_string(path)
     }
+
+    fn secret(&self, name: &str) -> Result<Option<String>, StoreError> {
+        self.0.value(name)
+    }
 }
 
 impl ConfigArgs {
-    /// Reads the configuration.
-    pub(crate) fn sources(&self) -> Result<Sources, CliError> {
+    /// Reads the configuration, with values that are stored for the connection.
+    pub(crate) fn sources(&self, store: &Store) -> Result<Sources, CliError> {
         let file = match &self.config {
             Some(path) => {
                 let text = std::fs::read_to_string(path).map_err(|error| {
@@ -250,6 +285,6 @@ impl ConfigArgs {
             None => None,
         };
         let file = file.as_ref().map(|(name, text)| (name.as_str(), text.as_str()));
-        Ok(config::load(file, &self.set, &Outside)?)
+        Ok(config::load(file, &self.set, &Outside(store))?)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use clap::Args;
 use host::http::Archive;
 
-use super::args::{ConfigArgs, ConnectorArgs, LimitArgs, NetworkArgs};
+use super::args::{ConfigArgs, ConnectorArgs, LimitArgs, NetworkArgs, PlaceArgs};
 use super::print::Out;
 use super::progress::{Progress, Style};
 use super::{CliError, Exit};
@@ -17,6 +17,8 @@ pub(crate) struct CheckArgs {
     connector: ConnectorArgs,
     #[command(flatten)]
     config: ConfigArgs,
+    #[command(flatten)]
+    place: PlaceArgs,
     #[command(flatten)]
     network: NetworkArgs,
     #[command(flatten)]
@@ -34,8 +36,12 @@ impl CheckArgs {
         let observer = Arc::new(Progress::new(Style::Lines { verbose: false }));
         let described = self.connector.describe(&self.limits, observer.clone()).await?;
         let name = &self.connector.connector;
-        let config = described.configure(self.config.sources()?).map_err(|error| CliError::from(error).about(name))?;
-        Ok(described.open(config, &self.network.network()?, Archive::disabled(), "check", observer)?)
+        let store = self.place.store(&described)?;
+        let sources = self.config.sources(&store)?;
+        let config = described.configure(sources).map_err(|error| CliError::from(error).about(name))?;
+        let network = self.network.network(store)?;
+        let opened = described.open(config, &network, Archive::disabled(), "check", observer);
+        opened.map_err(|error| CliError::from(error).about(name))
     }
 }
 

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use host::event::Observer;
 use host::run::{Format, Options, PartLimits, Stop, Stopper, Verdict};
 
-use super::args::{ConfigArgs, ConnectorArgs, LimitArgs, NetworkArgs};
+use super::args::{ConfigArgs, ConnectorArgs, LimitArgs, NetworkArgs, store};
 use super::print::{self, Out};
 use super::progress::{Progress, Style};
 use super::summary;
@@ -100,10 +100,12 @@ pub(crate) async fn run(args: RunArgs, out: &mut Out) -> Result<Exit, CliError> 
         }
     });
     let described = args.connector.describe(&args.limits, observer.clone()).await?;
+    let connection = args.connection.clone().unwrap_or_else(|| described.description().name.clone());
+    let store = store(&args.out, &connection)?;
     let options = Options {
-        connection: args.connection.clone().unwrap_or_else(|| described.description().name.clone()),
+        connection,
         out: args.out.clone(),
-        sources: args.config.sources()?,
+        sources: args.config.sources(&store)?,
         streams: args.stream.clone(),
         format: match args.format {
             FormatArg::Parquet => Format::Parquet,
@@ -115,7 +117,7 @@ pub(crate) async fn run(args: RunArgs, out: &mut Out) -> Result<Exit, CliError> 
         concurrency: args.concurrency,
         parts: PartLimits { rows: args.part_rows.max(1), bytes: args.part_bytes.max(1), age: args.part_age },
         archive: !args.no_archive,
-        network: args.network.network()?,
+        network: args.network.network(store)?,
     };
     let report = host::run::run(described, options, observer, stop).await;
     let report = report.map_err(|error| CliError::from(error).about(&args.connector.connector))?;

@@ -229,7 +229,10 @@ impl Budgets {
             return Err(Error::Invalid(format!("more than {MAX_BUDGETS} budgets (rule budget-count)")));
         }
         let rates = &self.shared.rates;
-        let rate = rates.named.iter().find(|(own, _)| own == name).map(|(_, rate)| *rate).or(rates.default);
+        // Each of several keys has the rate of its host.
+        let host = name.split(" key ").next().unwrap_or(name);
+        let rate =
+            rates.named.iter().find(|(own, _)| own == name || own == host).map(|(_, rate)| *rate).or(rates.default);
         let bucket = Arc::new(Bucket {
             name: name.to_owned(),
             tokens: rate.map(|rate| (tokens(rate, &self.shared.time), rate.burst)),

@@ -46,7 +46,7 @@ use self::encoding::{ACCEPT_ENCODING, Codings, DecodeError};
 use self::request::Template;
 use self::retry::{Decision, Outcome};
 use self::transport::{Failure, FailureKind, Incoming};
-use crate::auth::Secrets;
+use crate::auth::{Refusal, Secrets, Session, Stamp};
 use crate::event::{Event, Observer, Silent};
 use crate::time::{SystemClock, Time};
 
@@ -57,7 +57,7 @@ const EXCERPT_SOURCE_BYTES: usize = 16 * 1024;
 /// Encoded bodies beyond this size are decoded on a thread for blocking work: it takes a millisecond or more.
 const INLINE_DECODE_BYTES: usize = 256 * 1024;
 
-/// Why there is no response. All but the last two are told to the connector as they are.
+/// Why there is no response. All but the last three are told to the connector as they are.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     /// The policy forbids the request; the text names the rule.
@@ -90,6 +90,9 @@ pub enum Error {
         /// When to come back, in milliseconds since the Unix epoch.
         until_ms: u64,
     },
+    /// There are no credentials for the request: nobody has signed in, or the API gives no token.
+    #[error(transparent)]
+    Auth(#[from] Refusal),
     /// The archive can't be written, so the run can't go on.
     #[error(transparent)]
     Archive(#[from] archive::Error),
@@ -128,6 +131,8 @@ pub struct Config {
     pub transport: Arc<dyn Transport>,
     /// The values that placeholders stand for.
     pub secrets: Secrets,
+    /// How the API is to let requests in.
+    pub auth: Option<Arc<Session>>,
     /// What time it is.
     pub time: Arc<dyn Time>,
     /// Who is told what happens.
@@ -157,6 +162,7 @@ impl Config {
             policy,
             transport,
             secrets: Secrets::default(),
+            auth: None,
             time: Arc::new(SystemClock::new()),
             observer: Arc::new(Silent),
             archive: Archive::disabled(),
@@ -196,6 +202,22 @@ struct Answer {
 struct Attempt {
     outcome: Result<Answer, Failure>,
     decision: Decision,
+    stamp: Option<Stamp>,
+}
+
+/// A request whose turn it is.
+#[derive(Clone, Copy)]
+struct Admitted<'a> {
+    permit: &'a budget::Permit,
+    entry: Option<Entry<'a>>,
+}
+
+/// Who lets a request in.
+#[derive(Clone, Copy)]
+struct Entry<'a> {
+    session: &'a Session,
+    /// The number of the key that it uses.
+    key: usize,
 }
 
 impl Client {
@@ -232,13 +254,17 @@ impl Client {
             }
         }
         template.check_placeholders(&config.secrets)?;
+        let mut session = config.auth.as_deref().filter(|session| session.covers(&template.url));
         for hop in 0..=redirect::MAX_REDIRECTS {
-            let (answer, attempts) = self.send_until_final(read, &template, hop).await?;
+            let (answer, attempts) = self.send_until_final(read, &template, hop, session).await?;
             let location = answer.headers.iter().find(|(name, _)| name == "location").map(|(_, value)| value.as_str());
             let accepted = request.accept.contains(&answer.status);
             match location {
                 Some(location) if redirect::is_redirect(answer.status) && !accepted => {
-                    template = redirect::follow(&template, answer.status, location, &config.secrets)?;
+                    let next = redirect::follow(&template, answer.status, location, &config.secrets)?;
+                    // Whoever is led elsewhere goes there, and back again, without what lets them in.
+                    session = session.filter(|_| next.url.origin() == template.url.origin());
+                    template = next;
                 }
                 _ if accepted || (200..300).contains(&answer.status) => {
                     let Answer { status, headers, body, received_bytes } = answer;
@@ -256,19 +282,38 @@ impl Client {
     }
 
     /// Sends one request, again and again while that may help.
-    async fn send_until_final(&self, read: &str, template: &Template, hop: u32) -> Result<(Answer, u32), Error> {
+    async fn send_until_final(
+        &self,
+        read: &str,
+        template: &Template,
+        hop: u32,
+        session: Option<&Session>,
+    ) -> Result<(Answer, u32), Error> {
         let config = &self.shared.config;
-        let budget = budget_name(&template.url);
+        let host = budget_name(&template.url);
+        let mut renewed = false;
         let mut failures = 0;
         let mut served = None;
         for attempt in 1_u32.. {
             config.policy.allows(&template.url).map_err(|denial| {
                 Error::Denied(if hop > 0 { format!("after a redirect, {denial}") } else { denial.to_string() })
             })?;
+            let (entry, budget) = match session {
+                Some(session) => {
+                    let (key, budget) = session.pick(&host, &self.shared.budgets)?;
+                    (Some(Entry { session, key }), budget)
+                }
+                None => (None, host.clone()),
+            };
             let permit = self.shared.budgets.admit(read, &budget).await?;
             let served_before = served.unwrap_or_else(|| permit.progress());
-            let Attempt { outcome, decision } =
-                self.attempt(read, template, hop, attempt, failures + 1, &permit).await?;
+            let Attempt { outcome, decision, stamp } =
+                self.attempt(read, template, hop, attempt, failures + 1, Admitted { permit: &permit, entry }).await?;
+            if let (Some(session), Some(stamp), Ok(Answer { status: 401, .. })) = (session, stamp, &outcome)
+                && session.refused(&host, stamp, &mut renewed).await
+            {
+                continue;
+            }
             let now_ms = config.time.now_ms();
             let (delay, reason, whole_budget) = match decision {
                 Decision::Final => return self.settle(outcome, attempt),
@@ -313,10 +358,14 @@ impl Client {
         hop: u32,
         attempt: u32,
         try_number: u32,
-        permit: &budget::Permit,
+        Admitted { permit, entry }: Admitted<'_>,
     ) -> Result<Attempt, Error> {
         let config = &self.shared.config;
-        let outgoing = credentials::fill(template, &config.secrets)?;
+        let mut outgoing = credentials::fill(template, &config.secrets)?;
+        let stamp = match entry {
+            Some(Entry { session, key }) => Some(session.put(&mut outgoing, key).await?),
+            None => None,
+        };
         let started_ms = config.time.now_ms();
         let start = config.time.monotonic();
         config.observer.observe(Event::Requesting { read: read.to_owned() });
@@ -352,7 +401,7 @@ impl Client {
         if outcome.is_ok() && !matches!(decision, Decision::Throttled { .. }) {
             permit.served();
         }
-        Ok(Attempt { outcome, decision })
+        Ok(Attempt { outcome, decision, stamp })
     }
 
     /// Decodes and redacts an answer, and writes down what came of it.
@@ -468,7 +517,8 @@ pub fn budget_name(url: &Url) -> String {
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
-fn http_date(at_ms: u64) -> String {
+/// Writes a time as HTTP does: `Sun, 06 Nov 1994 08:49:37 GMT`.
+pub fn http_date(at_ms: u64) -> String {
     // The year 9999; the format has no place for more.
     let at_ms = at_ms.min(253_402_300_799_000);
     httpdate::fmt_http_date(std::time::UNIX_EPOCH + Duration::from_millis(at_ms))

@@ -348,8 +348,8 @@ fn millis(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A name that is safe as a file name and in SQL's and a shell's eyes dull.
-fn is_name(name: &str) -> bool {
+/// Tells whether a name can be a connection's: one that is safe as a file name, and dull in the eyes of SQL and a shell.
+pub fn is_name(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= 100
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')

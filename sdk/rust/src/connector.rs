@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::bindings::exports::ingest::connector::source as wit;
 use crate::pages::{Pages, Paginator};
-use crate::{Error, Request, Result};
+use crate::{Auth, Error, Request, Result};
 
 /// A connector. The type is its own configuration: `self` is what the user wrote, already read.
 ///
@@ -58,6 +58,7 @@ pub struct Description {
     docs_url: Option<String>,
     config_schema: String,
     hosts: Vec<String>,
+    auth: Vec<Auth>,
 }
 
 impl Description {
@@ -71,6 +72,7 @@ impl Description {
             docs_url: None,
             config_schema: r#"{"type":"object","additionalProperties":false}"#.into(),
             hosts: Vec::new(),
+            auth: Vec::new(),
         }
     }
 
@@ -85,6 +87,14 @@ impl Description {
     #[must_use]
     pub fn host(mut self, host: impl Into<String>) -> Self {
         self.hosts.push(host.into());
+        self
+    }
+
+    /// Adds a way in which the API lets a client in. With any, the configuration's `auth` belongs to the host, which asks
+    /// the user for the values and puts them into requests; the connector sees nothing of it.
+    #[must_use]
+    pub fn auth(mut self, scheme: Auth) -> Self {
+        self.auth.push(scheme);
         self
     }
 
@@ -233,8 +243,9 @@ pub struct Component<T>(PhantomData<T>);
 
 impl<T: Connector> wit::Guest for Component<T> {
     fn describe() -> wit::Description {
-        let Description { name, version, summary, docs_url, config_schema, hosts } = T::describe();
-        wit::Description { name, version, summary, docs_url, config_schema, hosts }
+        let Description { name, version, summary, docs_url, config_schema, hosts, auth } = T::describe();
+        let auth = auth.into_iter().map(Into::into).collect();
+        wit::Description { name, version, summary, docs_url, config_schema, hosts, auth }
     }
 
     fn check(config: String) -> Result<(), wit::Error> {
