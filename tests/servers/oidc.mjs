@@ -37,6 +37,7 @@ const provider = new Provider(base, {
 const asked = [];
 const known = new Set();
 const ended = new Set();
+let refused = 0;
 let held = null; // 'token' or 'items': the next answer of that kind is made, and not sent.
 
 async function consent(req, res) {
@@ -54,7 +55,8 @@ async function items(req, res) {
   const token = (req.headers.authorization ?? '').replace(/^Bearer /, '');
   const found = (await provider.AccessToken.find(token)) ?? (await provider.ClientCredentials.find(token));
   const good = found && found.isValid && !ended.has(token);
-  known.add(token);
+  if (token) known.add(token);
+  if (!good) refused += 1;
   if (held === 'items' && good) { held = 'done'; return; }
   res.writeHead(good ? 200 : 401, { 'content-type': 'application/json' });
   res.end(JSON.stringify(good ? { total: 2, items: [{ id: 1 }, { id: 2 }] } : { error: 'invalid_token' }));
@@ -67,6 +69,8 @@ http.createServer(async (req, res) => {
     if (path.startsWith('/interaction/')) return await consent(req, res);
     if (path.startsWith('/api/')) return await items(req, res);
     if (path === '/admin/asked') return res.end(JSON.stringify(asked));
+    if (path === '/admin/refused') return res.end(String(refused));
+    if (path === '/admin/known') return res.end(JSON.stringify([...known]));
     if (path === '/admin/held') return res.end(String(held));
     if (path === '/admin/end') { known.forEach((token) => ended.add(token)); return res.end(); }
     if (path === '/admin/hold-token') { held = 'token'; return res.end(); }

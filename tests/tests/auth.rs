@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tests::{
     connection::Connection,
     mock::{Action, Api, Budget, Endpoint, Received, Rule, Total, offset::Offset},
+    program::built,
     servers::oidc::Flaky,
 };
 
@@ -124,6 +125,56 @@ fn every_scheme_reaches_the_api_and_leaves_nothing_behind() -> anyhow::Result<()
         leaves_nothing(&connection, SECRET, &format!("{}{}", run.log, run.report))?;
         // The search does find what is there.
         ensure!(!connection.files_with("item-0000077")?.is_empty());
+    }
+    Ok(())
+}
+
+/// Hides a text from whoever looks for it, as the guest undoes it.
+fn masked(text: &str) -> String {
+    text.bytes().map(|byte| format!("{:02x}", byte ^ 0x5a)).collect()
+}
+
+#[test]
+fn no_scheme_leaves_a_secret_in_the_memory_of_the_guest() -> anyhow::Result<()> {
+    let guest = built()?.with_file_name("wasm32-wasip2/release/examples/secret_in_memory.wasm");
+    let server = Flaky::start()?;
+    let url = server.token_url();
+    let pem = include_str!("../src/servers/rsa.pem");
+    // Each answer, of 200 as of 400, repeats the secret in every form.
+    let echo = forms(SECRET).join(" ");
+    let api = Api::builder()
+        .endpoint(endpoint())
+        .fault(Rule::always(Action::Body(400, "text/plain", echo.clone())).path("/refused"))
+        .fault(Rule::always(Action::Body(200, "application/json", json!({"echo": echo}).to_string())).path("/items"))
+        .start()?;
+    for auth in [
+        json!({"bearer": SECRET}),
+        json!({"key": {"in": "header", "name": "X-Key", "value": SECRET}}),
+        json!({"key": {"in": "query", "name": "key", "value": SECRET}}),
+        json!({"key": {"in": "cookie", "name": "key", "value": SECRET}}),
+        json!({"basic": {"username": "user", "password": SECRET}}),
+        json!({"client": {"token_url": url, "client_id": "c", "client_secret": SECRET}}),
+        json!({"client": {"token_url": url, "client_id": "c", "client_secret": SECRET, "client_auth": "post"}}),
+        json!({"client": {"token_url": url, "client_id": "c", "client_secret": SECRET, "client_auth": "client_secret_jwt"}}),
+        json!({"refresh": {"token_url": url, "client_id": "c", "refresh_token": SECRET}}),
+        json!({"jwt": {"token_url": url, "issuer": "i", "client_secret": SECRET, "private_key": pem}}),
+        json!({"hmac": {"secret": SECRET}}),
+        json!({"aws": {"access_key_id": "A", "secret_access_key": SECRET, "region": "r", "service": "s"}}),
+    ] {
+        let mut needles = forms(SECRET);
+        // What is there is found: the last two stand in the configuration, and in what the API answers.
+        needles.extend(["masked".to_owned(), "\"echo\"".to_owned()]);
+        let seen = format!("[{}, {}]", needles.len() - 2, needles.len() - 1);
+        let config = json!({"url": api.url("").trim_end_matches('/'), "auth": auth,
+                            "masked": needles.iter().map(|text| masked(text)).collect::<Vec<_>>()});
+        let connection = Connection::new(&guest.display().to_string(), &config)?;
+        let run = connection.run(&["--verbose"])?;
+        let records = connection.records("items")?;
+        ensure!(
+            records.len() == 1 && records[0]["found"] == seen.as_str(),
+            "{auth}: {records:?} and not {seen} {run:#?}"
+        );
+        leaves_nothing(&connection, SECRET, &format!("{}{}", run.log, run.report))?;
     }
     Ok(())
 }

@@ -150,6 +150,7 @@ cases! {
     other_host: Case::failed().says(&["--allow-host"]);
     metadata_address: Case::failed();
     host_pattern_wide: Case::refused();
+    secret_in_memory: Case::complete();
     secret_seen: Case::complete();
     secret_elsewhere: Case::failed();
     secret_echoed: Case::failed();

@@ -104,8 +104,9 @@ async fn code(tokens: &Tokens, tell: impl FnOnce(Prompt)) -> Result<(), Refusal>
     if let Some(resource) = choice.option("resource") {
         form.push(("resource", resource.to_owned()));
     }
+    let asked_ms = tokens.now_ms();
     let answer = tokens.ask(choice.value("token_url"), form).await.map_err(|error| tokens.refusal(error, false))?;
-    tokens.keep(&answer).await
+    tokens.keep(&answer, asked_ms).await
 }
 
 /// Waits for the browser. Requests that do not carry the state are answered and ignored: anybody can send those.
@@ -195,8 +196,9 @@ async fn device(tokens: &Tokens, tell: impl FnOnce(Prompt)) -> Result<(), Refusa
             ("grant_type", "urn:ietf:params:oauth:grant-type:device_code".to_owned()),
             ("device_code", device_code.clone()),
         ];
+        let asked_ms = tokens.now_ms();
         match tokens.ask(choice.value("token_url"), form).await {
-            Ok(answer) => return tokens.keep(&answer).await,
+            Ok(answer) => return tokens.keep(&answer, asked_ms).await,
             Err(TokenError::Code { code, .. }) if code == "authorization_pending" => {}
             Err(TokenError::Code { code, .. }) if code == "slow_down" => interval += SLOW_DOWN_S,
             Err(TokenError::Code { code, .. }) if code == "access_denied" => {

@@ -159,8 +159,8 @@ impl Tokens {
     }
 
     /// Puts a token that a user has signed in for into the store.
-    pub(super) async fn keep(&self, answer: &Value) -> Result<(), Refusal> {
-        let token = self.read(answer, None)?;
+    pub(super) async fn keep(&self, answer: &Value, asked_ms: u64) -> Result<(), Refusal> {
+        let token = self.read(answer, None, asked_ms)?;
         let held = self.hold().await?;
         self.put(&token, held.as_ref())
     }
@@ -242,14 +242,15 @@ impl Tokens {
 
     async fn granted(&self, form: Vec<(&'static str, String)>, refresh: Option<Secret>) -> Result<Token, Refusal> {
         let by_refresh = refresh.is_some();
+        let asked_ms = self.time.now_ms();
         let answer =
             self.ask(self.choice.value("token_url"), form).await.map_err(|error| self.refusal(error, by_refresh))?;
-        let token = self.read(&answer, refresh)?;
-        Ok(token)
+        self.read(&answer, refresh, asked_ms)
     }
 
     /// Reads an answer of RFC 6749, section 5.1. A refresh token that it does not replace stays.
-    fn read(&self, answer: &Value, refresh: Option<Secret>) -> Result<Token, Refusal> {
+    /// Servers count in whole seconds, from the one in which they were asked: a token ends that much before its life is over.
+    fn read(&self, answer: &Value, refresh: Option<Secret>, asked_ms: u64) -> Result<Token, Refusal> {
         let bad = |what: &str| {
             Refusal::new(
                 format!("{} answered without {what}", self.choice.value("token_url")),
@@ -269,7 +270,7 @@ impl Tokens {
         let expires_in =
             answer.get("expires_in").and_then(|value| value.as_u64().or_else(|| value.as_str()?.parse().ok()));
         let lifetime_ms = expires_in.map(|seconds| seconds.min(LIFETIME_MAX_S) * 1000);
-        let expires_at_ms = lifetime_ms.map(|lifetime| self.time.now_ms().saturating_add(lifetime));
+        let expires_at_ms = lifetime_ms.map(|lifetime| (asked_ms / 1000 * 1000).saturating_add(lifetime));
         let refresh = text("refresh_token").map(Secret::new).or(refresh);
         let token = Token { access, refresh, expires_at_ms, lifetime_ms, ended: false };
         self.remember(&token);

@@ -11,6 +11,7 @@ use crate::engine::guest::Guest;
 use crate::engine::limits::{Limit, LimitReached, Limits};
 use crate::http;
 use crate::json::{Document, JsonError};
+use crate::record::{Ahead, Ready};
 
 /// State of the `http` interface.
 pub struct HttpCtx {
@@ -57,6 +58,7 @@ impl HttpCtx {
             url: response.url.into(),
             received_bytes: response.received_bytes,
             document: Arc::new(Document::new(response.body, self.json_depth)),
+            ready: None,
             _held: held,
         })
     }
@@ -69,6 +71,8 @@ pub struct Response {
     pub(crate) url: String,
     pub(crate) received_bytes: u64,
     pub(crate) document: Arc<Document>,
+    /// Its records, where they have been decoded already.
+    pub(crate) ready: Option<Ready>,
     _held: Held,
 }
 
@@ -127,6 +131,7 @@ pub struct HostFailure(pub http::Error);
 pub struct HttpView<'a> {
     pub(crate) ctx: &'a mut HttpCtx,
     pub(crate) table: &'a mut ResourceTable,
+    pub(crate) ahead: &'a mut Ahead,
 }
 
 impl HttpView<'_> {
@@ -141,6 +146,15 @@ impl HttpView<'_> {
                 Err(failure) => Err(failure.into()),
             },
         }
+    }
+
+    /// The body of a response that is about to be looked into.
+    fn looked_into(&mut self, response: &Resource<Response>) -> wasmtime::Result<&Document> {
+        let response = self.table.get_mut(response)?;
+        if let Some(ready) = self.ahead.read(&response.document) {
+            response.ready = Some(ready);
+        }
+        Ok(&response.document)
     }
 
     fn client(&self) -> Result<http::Client, Misuse> {
@@ -235,8 +249,7 @@ impl wit::HostResponse for HttpView<'_> {
         response: Resource<Response>,
         pointer: String,
     ) -> wasmtime::Result<Result<Option<String>, wit::JsonError>> {
-        let response = self.table.get(&response)?;
-        Ok(response.document.text(&pointer).map(|text| text.map(str::to_owned)).map_err(json_error))
+        Ok(self.looked_into(&response)?.text(&pointer).map(|text| text.map(str::to_owned)).map_err(json_error))
     }
 
     fn len(
@@ -244,7 +257,7 @@ impl wit::HostResponse for HttpView<'_> {
         response: Resource<Response>,
         pointer: String,
     ) -> wasmtime::Result<Result<Option<u64>, wit::JsonError>> {
-        Ok(self.table.get(&response)?.document.len(&pointer).map_err(json_error))
+        Ok(self.looked_into(&response)?.len(&pointer).map_err(json_error))
     }
 
     async fn drop(&mut self, response: Resource<Response>) -> wasmtime::Result<()> {
@@ -270,6 +283,6 @@ impl HasData for Http {
 pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     wit::add_to_linker::<_, Http>(linker, |guest| {
         let guest = guest.called();
-        HttpView { ctx: &mut guest.http, table: &mut guest.table }
+        HttpView { ctx: &mut guest.http, table: &mut guest.table, ahead: &mut guest.ahead }
     })
 }

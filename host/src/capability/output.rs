@@ -6,6 +6,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use wasmtime::component::{HasData, Linker, ResourceTable};
@@ -24,6 +25,8 @@ use crate::record;
 pub struct Emitted {
     /// The records.
     pub page: record::Page,
+    /// The same records, where they have been decoded already.
+    pub ready: Option<record::Ready>,
     /// From where a later read goes on.
     pub checkpoint: Option<String>,
     /// How many records the API says the whole read has.
@@ -51,6 +54,11 @@ pub struct Origin {
 pub trait Outlet: Send {
     /// Takes a page, waiting while the writer is behind. Says whether the connector should go on.
     fn emit(&mut self, page: Emitted) -> Pin<Box<dyn Future<Output = wasmtime::Result<bool>> + Send + '_>>;
+
+    /// Returns what pages can be decoded by before they are emitted; none where they should not be.
+    fn shapes(&self) -> Option<Arc<record::Shapes>> {
+        None
+    }
 }
 
 /// State of the `output` interface.
@@ -63,6 +71,10 @@ impl OutputCtx {
     /// Makes the interface; without an outlet, as for a description, emitting ends the guest.
     pub fn new(outlet: Option<Box<dyn Outlet>>, max_page_bytes: usize) -> Self {
         Self { outlet, max_page_bytes }
+    }
+
+    pub(crate) fn shapes(&self) -> Option<Arc<record::Shapes>> {
+        self.outlet.as_ref()?.shapes()
     }
 }
 
@@ -104,6 +116,7 @@ pub struct OutputView<'a> {
     pub(crate) storage: &'a mut StorageCtx,
     pub(crate) clock: &'a mut ClockCtx,
     pub(crate) table: &'a mut ResourceTable,
+    pub(crate) ahead: &'a mut record::Ahead,
 }
 
 impl OutputView<'_> {
@@ -123,11 +136,11 @@ impl OutputView<'_> {
         Err(LimitReached::bytes(Limit::PageBytes, self.ctx.max_page_bytes as u64))
     }
 
-    fn page(&mut self, records: Records) -> wasmtime::Result<(record::Page, Option<Origin>)> {
+    fn page(&mut self, records: Records) -> wasmtime::Result<(record::Page, Option<record::Ready>, Option<Origin>)> {
         match records {
             Records::Select(selection) => {
                 // The selection hands the response over: its body lives on only in the page.
-                let response = self.table.delete(selection.response)?;
+                let mut response = self.table.delete(selection.response)?;
                 let url = &response.url;
                 let page =
                     record::Page::select(&response.document, &selection.pointer, selection.extra).map_err(|error| {
@@ -146,13 +159,15 @@ impl OutputView<'_> {
                 };
                 self.added(&page, &response.document, &selection.pointer)?;
                 let origin = Origin { url: url.clone(), status: response.status, bytes: response.received_bytes };
-                Ok((page, Some(origin)))
+                let plain = page.extra.is_empty();
+                let ready = self.ahead.selected(&selection.pointer, plain, response.ready.take());
+                Ok((page, ready, Some(origin)))
             }
             Records::Json(bytes) => {
                 if bytes.len() > self.ctx.max_page_bytes {
                     return Err(LimitReached::bytes(Limit::PageBytes, self.ctx.max_page_bytes as u64).into());
                 }
-                Ok((record::Page::from_json(Bytes::from(bytes)), None))
+                Ok((record::Page::from_json(Bytes::from(bytes)), None, None))
             }
         }
     }
@@ -169,9 +184,10 @@ impl wit::Host for OutputView<'_> {
         if let Some(checkpoint) = page.checkpoint.as_ref().filter(|checkpoint| checkpoint.len() > MAX_MARK_BYTES) {
             return Err(EmitError::Checkpoint(checkpoint.len()).into());
         }
-        let (records, origin) = self.page(page.records)?;
+        let (records, ready, origin) = self.page(page.records)?;
         let emitted = Emitted {
             page: records,
+            ready,
             checkpoint: page.checkpoint,
             total: page.total,
             origin,
@@ -198,6 +214,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> 
             storage: &mut guest.storage,
             clock: &mut guest.clock,
             table: &mut guest.table,
+            ahead: &mut guest.ahead,
         }
     })
 }

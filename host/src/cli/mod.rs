@@ -92,7 +92,11 @@ pub(crate) fn dispatch(cli: Cli) -> Result<Exit, CliError> {
 }
 
 fn block_on<F: Future>(future: F) -> Result<F::Output, CliError> {
+    // Guests and requests wait nearly always, and each hand-over between two threads costs more than what is handed over.
+    // So half of the processors is enough for them; the other half encodes what they bring.
+    let threads = std::thread::available_parallelism().map_or(1, |processors| processors.get().div_ceil(2));
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
         .enable_all()
         .build()
         .map_err(|error| CliError::internal(format!("cannot start threads: {error}")))?;

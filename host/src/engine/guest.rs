@@ -5,6 +5,7 @@ use std::sync::Arc;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
+use super::aside::Busy;
 use super::limits::{Limits, Meter};
 use crate::capability::clock::ClockCtx;
 use crate::capability::http::HttpCtx;
@@ -13,6 +14,7 @@ use crate::capability::output::OutputCtx;
 use crate::capability::rate_limit::RateLimitCtx;
 use crate::capability::storage::StorageCtx;
 use crate::capability::wasi;
+use crate::record::Ahead;
 use crate::time::Time;
 
 /// The state of one store.
@@ -25,9 +27,13 @@ pub struct Guest {
     pub(crate) rate_limit: RateLimitCtx,
     pub(crate) log: LogCtx,
     pub(crate) output: OutputCtx,
+    /// What is known of the read's pages before they are emitted.
+    pub(crate) ahead: Ahead,
     pub(crate) meter: Meter,
     /// Ticks of the engine's epoch since the guest last called an interface of the contract.
     pub(crate) ticks: u64,
+    /// Says that the guest computes for long.
+    pub(super) busy: Busy,
     pub(crate) limits: Arc<Limits>,
 }
 
@@ -64,9 +70,11 @@ impl Guest {
             storage,
             rate_limit,
             log,
+            ahead: Ahead::new(output.shapes()),
             output,
             meter: Meter::new(&limits),
             ticks: 0,
+            busy: Busy::default(),
             limits,
         }
     }

@@ -1,5 +1,6 @@
 //! wasmtime: its configuration, the compiled-code cache, the limits, and how a connector's functions are called.
 
+mod aside;
 pub mod bindings;
 pub mod cache;
 pub mod component;
@@ -191,6 +192,9 @@ impl Connector {
         store.epoch_deadline_callback(|mut context| {
             let guest = context.data_mut();
             guest.ticks += 1;
+            if guest.ticks >= aside::TICKS {
+                guest.busy.set();
+            }
             let allowed = guest.limits.cpu;
             if TICK.saturating_mul(u32::try_from(guest.ticks).unwrap_or(u32::MAX)) > allowed {
                 return Err(LimitReached::time(Limit::Cpu, allowed).into());
@@ -278,22 +282,23 @@ impl Instance {
         Ok(description)
     }
 
-    /// Reads one stream or partition to its end, and returns the watermark.
+    /// Reads one stream or partition to its end, and returns the watermark. The instance comes back unless its thread died.
     ///
     /// # Errors
     ///
     /// When the connector crashes, misuses the contract or reaches a limit.
     pub async fn read(
-        &mut self,
-        request: &source::ReadRequest,
-    ) -> Result<Result<Option<String>, source::Error>, CallError> {
-        let result = self.ask_read(request).await?;
-        match &result {
-            Ok(Some(watermark)) if watermark.len() > MAX_MARK_BYTES => Err(CallError::Misuse(format!(
-                "the connector's watermark is longer than {MAX_MARK_BYTES} bytes: {}",
-                watermark.len()
-            ))),
-            _ => Ok(result),
+        mut self,
+        request: source::ReadRequest,
+    ) -> (Option<Self>, Result<Result<Option<String>, source::Error>, CallError>) {
+        let busy = self.store.data().busy.clone();
+        let call = async move {
+            let result = self.ask_read(&request).await;
+            (self, result)
+        };
+        match aside::run(call, busy).await {
+            Ok((instance, result)) => (Some(instance), result.and_then(within_marks)),
+            Err(lost) => (None, Err(CallError::Other(lost.to_string()))),
         }
     }
 
@@ -301,6 +306,19 @@ impl Instance {
     pub fn take_rest(&mut self) -> (Vec<capability::storage::Write>, Vec<u64>) {
         let guest = self.store.data_mut();
         (guest.storage.take_pending(), guest.clock.take_answers())
+    }
+}
+
+/// Checks the length of a watermark.
+fn within_marks(
+    result: Result<Option<String>, source::Error>,
+) -> Result<Result<Option<String>, source::Error>, CallError> {
+    match &result {
+        Ok(Some(watermark)) if watermark.len() > MAX_MARK_BYTES => Err(CallError::Misuse(format!(
+            "the connector's watermark is longer than {MAX_MARK_BYTES} bytes: {}",
+            watermark.len()
+        ))),
+        _ => Ok(result),
     }
 }
 

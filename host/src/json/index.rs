@@ -60,14 +60,23 @@ impl Index {
 
 /// Checks that the bytes are one JSON text of RFC 8259, no deeper than the limit, with nothing after it.
 pub(crate) fn build(bytes: &[u8], max_depth: usize) -> Result<Index, Stop> {
-    scan::utf8(bytes)?;
-    let mut index = Index::default();
+    build_around(bytes, max_depth, None)
+}
+
+/// Does what [`build`] does, but steps over an array whose content has been checked by somebody else.
+pub(crate) fn build_around(bytes: &[u8], max_depth: usize, known: Option<Big>) -> Result<Index, Stop> {
+    let (hole, hole_end) = known.as_ref().map_or((usize::MAX, bytes.len()), |big| (big.start, big.end));
+    scan::utf8(bytes.get(..hole).unwrap_or(bytes))?;
+    let rest = bytes.get(hole_end..).unwrap_or_default();
+    scan::utf8(rest).map_err(|stop| Stop::new(hole_end + stop.at(), stop.cause()))?;
+    let mut index = Index { big: known.into_iter().collect() };
     let mut parents: Vec<Open> = Vec::new();
     let mut at = space(bytes, super::content_start(bytes));
     let mut open: Open;
     // The outer loop enters a value; the inner one leaves as many containers as end there.
     match byte(bytes, at) {
         b'{' | b'[' if max_depth == 0 => return Err(Stop::new(at, Cause::Depth)),
+        b'[' if at == hole => return end(bytes, hole_end).map(|()| index),
         first @ (b'{' | b'[') => open = Open::new(at, first == b'{'),
         _ => {
             at = scalar(bytes, at)?;
@@ -92,11 +101,15 @@ pub(crate) fn build(bytes: &[u8], max_depth: usize) -> Result<Index, Stop> {
                     if depth == max_depth {
                         return Err(Stop::new(at, Cause::Depth));
                     }
-                    depth += 1;
-                    parents.push(std::mem::replace(&mut open, Open::new(at, kind == b'{')));
-                    at = space(bytes, at + 1);
-                    first = true;
-                    continue;
+                    if at == hole {
+                        at = hole_end;
+                    } else {
+                        depth += 1;
+                        parents.push(std::mem::replace(&mut open, Open::new(at, kind == b'{')));
+                        at = space(bytes, at + 1);
+                        first = true;
+                        continue;
+                    }
                 }
                 _ => at = scalar(bytes, at)?,
             }

@@ -23,7 +23,7 @@ use bytes::Bytes;
 
 use self::index::Index;
 use self::pointer::Unsure;
-use self::scan::{Cause, Stop};
+use self::scan::{Cause, Stop, byte};
 
 pub(crate) use self::pointer::escape;
 
@@ -65,6 +65,27 @@ impl Document {
     /// Returns whether the body has been found to be UTF-8 by an earlier look-up.
     pub fn is_utf8(&self) -> bool {
         matches!(self.quick.get(), Some(Some(_))) || matches!(self.exact.get(), Some(Ok(_)))
+    }
+
+    /// Where the array at a pointer starts, if nothing has been looked up yet: somebody may read it first and then tell
+    /// what it is, with [`Document::know`]. With it comes how deep the array itself may nest.
+    pub(crate) fn ahead(&self, pointer: &str) -> Option<(usize, usize)> {
+        if self.quick.get().is_some() || self.exact.get().is_some() {
+            return None;
+        }
+        let tokens = pointer::tokens(pointer).ok()?;
+        let start = pointer::start(&self.body, &tokens)?;
+        let depth = self.max_depth.checked_sub(tokens.len())?;
+        (byte(&self.body, start) == b'[' && depth > 0).then_some((start, depth))
+    }
+
+    /// Takes it as known that a span is a JSON array with so many elements, of which `marks` says the ordinals and positions
+    /// of some, and checks the rest of the body. False where that is no JSON, or the pointer leads elsewhere.
+    pub(crate) fn know(&self, pointer: &str, span: Range<usize>, count: u64, marks: Vec<(u64, usize)>) -> bool {
+        let known = index::Big { start: span.start, end: span.end, count: Some(count), marks };
+        let Ok(index) = index::build_around(&self.body, self.max_depth, Some(known)) else { return false };
+        let leads = pointer::tokens(pointer).map(|tokens| pointer::find(&self.body, &index, &tokens));
+        leads == Ok(Ok(Some(span))) && self.exact.set(Ok(index)).is_ok()
     }
 
     /// Returns the span of the value at an RFC 6901 pointer; none where the pointer leads nowhere. What stands inside the

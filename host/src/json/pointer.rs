@@ -61,6 +61,28 @@ pub(crate) fn find(bytes: &[u8], index: &Index, tokens: &[String]) -> Result<Opt
     Ok(Some(at..value_end(bytes, index, at)))
 }
 
+/// Where the value starts that the tokens lead to, by the first of names that come twice. It is not known yet where it
+/// ends, and whether what stands before it is JSON.
+pub(crate) fn start(bytes: &[u8], tokens: &[String]) -> Option<usize> {
+    let nothing = Index::default();
+    let mut at = space(bytes, super::content_start(bytes));
+    for token in tokens {
+        if byte(bytes, at) != b'{' {
+            return None;
+        }
+        let mut item = first(bytes, at)?;
+        loop {
+            let (key, value) = value_start(bytes, item).ok()?;
+            at = value;
+            if bytes.get(key).unwrap_or_default() == token.as_bytes() {
+                break;
+            }
+            item = next(bytes, value_end(bytes, &nothing, value)).ok()??;
+        }
+    }
+    Some(at)
+}
+
 /// Counts the elements or members of the container at a position.
 pub(crate) fn count(bytes: &[u8], index: &Index, start: usize) -> Result<Option<u64>, Unsure> {
     let object = match byte(bytes, start) {

@@ -133,6 +133,12 @@ pub(crate) fn specials(block: [u8; 16]) -> u32 {
     (quote | slash | control).to_bitmask()
 }
 
+/// Sets one bit for each byte that is not ASCII.
+#[inline(always)]
+pub(crate) fn not_ascii(block: [u8; 16]) -> u32 {
+    u8x16::new(block).to_bitmask()
+}
+
 /// Reads a string from the byte after its quote; returns the position of its closing quote and whether it has escapes.
 #[inline(always)]
 pub(crate) fn string(bytes: &[u8], at: usize) -> Result<(usize, bool), Stop> {

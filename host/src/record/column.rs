@@ -67,6 +67,14 @@ impl Validity {
         }
     }
 
+    fn extend(&mut self, other: &Self) {
+        if self.nulls == 0 && other.nulls == 0 {
+            self.len += other.len;
+        } else {
+            (0..other.len).for_each(|row| self.push_bit(other.is_valid(row)));
+        }
+    }
+
     /// Takes the bits, if there is a null; starts anew.
     pub(crate) fn take(&mut self) -> (usize, Option<Vec<u64>>) {
         let all = std::mem::take(self);
@@ -108,12 +116,30 @@ impl Texts {
         }
     }
 
+    fn extend(&mut self, other: &Self, rows: usize) {
+        self.literals.extend(other.literals.iter().map(|row| rows + row));
+        self.values.extend_from_slice(&other.values);
+        extend_offsets(&mut self.offsets, &other.offsets);
+    }
+
     fn truncate(&mut self, len: usize) {
         self.offsets.truncate(len + 1);
         let end = self.offsets.last().and_then(|offset| usize::try_from(*offset).ok()).unwrap_or(0);
         self.values.truncate(end);
         self.literals.truncate(self.literals.partition_point(|row| *row < len));
     }
+}
+
+/// Appends the offsets of rows that come behind those there are.
+fn extend_offsets(offsets: &mut Vec<i32>, other: &[i32]) {
+    let base = offsets.last().copied().unwrap_or(0);
+    // The values have been found to fit.
+    offsets.extend(other.get(1..).unwrap_or_default().iter().map(|offset| base.wrapping_add(*offset)));
+}
+
+/// Whether more values may come behind those there are: offsets have 31 bits.
+fn fit(one: usize, other: usize) -> bool {
+    i32::try_from(one + other).is_ok()
 }
 
 /// The values of a column. Rows without a value have a default here.
@@ -197,6 +223,19 @@ impl Group {
             }
         }
         self.row_bytes = self.members.iter().map(|member| member.column.row_bytes()).sum();
+    }
+
+    /// Whether the rows of another group of the same fields have room behind these.
+    pub(crate) fn fits(&self, other: &Self) -> bool {
+        self.members.iter().zip(&other.members).all(|(one, other)| one.column.fits(&other.column))
+    }
+
+    /// Appends the rows of another group of the same fields, which lack nothing, behind the first `rows` of these.
+    pub(crate) fn take_rows(&mut self, rows: usize, other: &Self) {
+        for (member, other) in self.members.iter_mut().zip(&other.members) {
+            member.column.pad(rows);
+            member.column.extend(&other.column);
+        }
     }
 
     fn truncate(&mut self, len: usize) {
@@ -286,6 +325,40 @@ impl Column {
         while self.len() < len {
             self.push_null();
         }
+    }
+
+    fn fits(&self, other: &Self) -> bool {
+        match (&self.data, &other.data) {
+            (Data::Text(one), Data::Text(other)) | (Data::Json(one), Data::Json(other)) => {
+                fit(one.values.len(), other.values.len())
+            }
+            (Data::Struct(one), Data::Struct(other)) => one.fits(other),
+            (Data::List { items: one, .. }, Data::List { items: other, .. }) => {
+                fit(one.len(), other.len()) && one.fits(other)
+            }
+            _ => true,
+        }
+    }
+
+    fn extend(&mut self, other: &Self) {
+        let rows = self.len();
+        match (&mut self.data, &other.data) {
+            (Data::Bool(values), Data::Bool(other)) => values.extend_from_slice(other),
+            (Data::Int { values, .. }, Data::Int { values: other, .. })
+            | (Data::Timestamp(values), Data::Timestamp(other)) => values.extend_from_slice(other),
+            (Data::Float(values), Data::Float(other)) => values.extend_from_slice(other),
+            (Data::Text(texts), Data::Text(other)) | (Data::Json(texts), Data::Json(other)) => {
+                texts.extend(other, rows);
+            }
+            (Data::Struct(group), Data::Struct(other)) => group.take_rows(rows, other),
+            (Data::List { offsets, items }, Data::List { offsets: other, items: others }) => {
+                extend_offsets(offsets, other);
+                items.extend(others);
+            }
+            // Only tables of one schema are joined, and a column of nothing but nulls has no values.
+            _ => {}
+        }
+        self.valid.extend(&other.valid);
     }
 
     fn truncate(&mut self, len: usize) {

@@ -28,6 +28,7 @@ pub(crate) fn absorb(
     check_extras(page, walker, bounds)?;
     let explain = |fault| records::explain(page, fault, bounds);
     let mut any = false;
+    records::utf8(page).map_err(|stop| explain(stop.into()))?;
     let count = records::each(page, bounds.max_bytes, |bytes, at| {
         let end = walker.walk(bytes, at, bounds.max_depth)?;
         object(&mut schema.fields, bytes, at)?;

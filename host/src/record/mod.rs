@@ -10,6 +10,7 @@
 //! let batch = table.batch()?;
 //! ```
 
+mod ahead;
 mod arrays;
 mod column;
 mod error;
@@ -21,6 +22,7 @@ mod records;
 mod table;
 mod walk;
 
+pub use self::ahead::{Ahead, Ready, Shapes};
 pub use self::error::RecordError;
 pub(crate) use self::infer::absorb;
 pub use self::page::Page;

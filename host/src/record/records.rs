@@ -34,18 +34,37 @@ pub(crate) struct Bounds {
     pub(crate) max_bytes: usize,
 }
 
+/// Checks that a page is UTF-8, where that is not known.
+pub(crate) fn utf8(page: &Page) -> Result<(), Stop> {
+    if page.validated {
+        return Ok(());
+    }
+    let span = page.bytes().get(page.range.start..).unwrap_or_default();
+    scan::utf8(span).map_err(|stop| Stop::new(page.range.start + stop.at(), stop.cause()))
+}
+
 /// Calls `take` with the start of each record; it returns the position after the record. Returns how many there were.
 #[inline(always)]
 pub(crate) fn each(
     page: &Page,
     max_bytes: usize,
-    mut take: impl FnMut(&[u8], usize) -> Result<usize, Fault>,
+    take: impl FnMut(&[u8], usize) -> Result<usize, Fault>,
 ) -> Result<u64, Fault> {
     let bytes = page.bytes();
-    if !page.validated {
-        let span = bytes.get(page.range.start..).unwrap_or_default();
-        scan::utf8(span).map_err(|stop| Stop::new(page.range.start + stop.at(), stop.cause()))?;
-    }
+    let (count, end) = span(bytes, page.range.start, page.lines, max_bytes, take)?;
+    let at = space(bytes, end);
+    if at < bytes.len() { Err(Stop::new(at, Cause::Trailing).into()) } else { Ok(count) }
+}
+
+/// Calls `take` as [`each`] does, for the records that start at a position; returns how many there were and where they end.
+#[inline(always)]
+pub(crate) fn span(
+    bytes: &[u8],
+    start: usize,
+    lines: bool,
+    max_bytes: usize,
+    mut take: impl FnMut(&[u8], usize) -> Result<usize, Fault>,
+) -> Result<(u64, usize), Fault> {
     let mut record = |at: usize| {
         if byte(bytes, at) != b'{' {
             return Err(no_object(bytes, at));
@@ -53,14 +72,14 @@ pub(crate) fn each(
         let end = take(bytes, at)?;
         if end - at > max_bytes { Err(Fault::TooLarge(at, end - at)) } else { Ok(space(bytes, end)) }
     };
-    let mut at = space(bytes, page.range.start);
+    let mut at = space(bytes, start);
     let mut count = 0;
-    if page.lines {
+    if lines {
         while at < bytes.len() {
             at = record(at)?;
             count += 1;
         }
-        return Ok(count);
+        return Ok((count, at));
     }
     match byte(bytes, at) {
         b'{' => {
@@ -87,8 +106,7 @@ pub(crate) fn each(
         b'"' | b't' | b'f' | b'n' | b'-' | b'0'..=b'9' => return Err(Fault::NotRecords(at)),
         _ => return Err(scan::unexpected(bytes, at).into()),
     }
-    at = space(bytes, at);
-    if at < bytes.len() { Err(Stop::new(at, Cause::Trailing).into()) } else { Ok(count) }
+    Ok((count, at))
 }
 
 #[cold]

@@ -8,8 +8,11 @@
 //! Records of one API look alike: after each field the decoder compares the next bytes with the name that followed it the
 //! last time, and looks a name up only where they differ.
 
+use std::sync::Arc;
+
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128};
 
+use super::ahead::{Make, Ready, Shapes};
 use super::column::{Column, Data, Group, Texts};
 use super::number::{self, Number, is_exact};
 use super::records::{self, Bounds, Fault};
@@ -33,6 +36,8 @@ pub struct Table {
     primary_key: Vec<String>,
     bounds: Bounds,
     reader: Reader,
+    /// Where reads learn what the rows look like.
+    shapes: Option<Arc<Shapes>>,
 }
 
 /// What the decoder needs beside the columns.
@@ -71,10 +76,35 @@ impl Table {
     /// Makes a table without rows.
     pub fn new(schema: Schema, primary_key: Vec<String>, max_depth: usize, max_record_bytes: usize) -> Self {
         let bounds = Bounds { max_depth: max_depth.min(crate::json::MAX_DEPTH), max_bytes: max_record_bytes };
-        let mut table =
-            Self { schema, root: Group::default(), rows: 0, primary_key, bounds, reader: Reader::default() };
+        let mut table = Self {
+            schema,
+            root: Group::default(),
+            rows: 0,
+            primary_key,
+            bounds,
+            reader: Reader::default(),
+            shapes: None,
+        };
         table.widen(table.schema.clone());
         table
+    }
+
+    /// Returns what reads need to decode pages for this table.
+    pub fn share(&mut self) -> Arc<Shapes> {
+        let shapes = self.shapes.get_or_insert_default().clone();
+        self.tell_shape();
+        shapes
+    }
+
+    fn tell_shape(&self) {
+        if let Some(shapes) = &self.shapes {
+            shapes.set(Make {
+                schema: self.schema.clone(),
+                primary_key: self.primary_key.clone(),
+                max_depth: self.bounds.max_depth,
+                max_record_bytes: self.bounds.max_bytes,
+            });
+        }
     }
 
     /// Returns the schema of the rows.
@@ -105,6 +135,18 @@ impl Table {
                 member.key = part + 1;
             }
         }
+        self.tell_shape();
+    }
+
+    /// Takes over records that a read has decoded; none, and nothing is taken, where they no longer fit: then their page
+    /// has to be appended.
+    pub fn adopt(&mut self, mut ready: Ready) -> Option<Appended> {
+        let shapes = self.shapes.as_ref().filter(|shapes| shapes.is_now(ready.version))?.clone();
+        if !self.take_rows(&mut ready.table) {
+            return None;
+        }
+        shapes.give(ready.version, ready.table);
+        Some(ready.appended)
     }
 
     /// Takes over the records of a page: all of them, or none.
@@ -132,19 +174,78 @@ impl Table {
 
     fn decode(&mut self, page: &Page) -> Result<Appended, Fault> {
         let extras = self.extras(page)?;
+        let (bytes, depth) = (page.bytes(), self.bounds.max_depth);
+        let (mut appended, end) = self.records(bytes, page.range.start, page.lines, depth, &extras, |_| {})?;
+        let end = space(bytes, end);
+        if end < bytes.len() {
+            return Err(Stop::new(end, Cause::Trailing).into());
+        }
+        appended.bytes = page.range.len() as u64;
+        appended.content_hash = content_hash(page);
+        Ok(appended)
+    }
+
+    /// Takes over the array of records that starts at a position, into a table without rows; returns its end. Nothing is
+    /// said about why that cannot be: whoever takes the page without having read ahead will say it.
+    pub(super) fn read_array(
+        &mut self,
+        bytes: &[u8],
+        start: usize,
+        max_depth: usize,
+        seen: impl FnMut(usize),
+    ) -> Option<(Appended, usize)> {
+        let read = self.records(bytes, start, false, max_depth.min(self.bounds.max_depth), &[], seen);
+        if read.is_err() {
+            self.clear();
+        }
+        let (mut appended, end) = read.ok()?;
+        self.root.settle(self.rows);
+        appended.bytes = (end - start) as u64;
+        appended.content_hash = xxh3_128(bytes.get(start..end)?);
+        Some((appended, end))
+    }
+
+    /// Drops the rows.
+    pub(super) fn clear(&mut self) {
+        self.rows = 0;
+        self.root.settle(0);
+    }
+
+    /// Takes over the rows of a table of the same schema, which loses them. False, and nothing is taken, where a column
+    /// would pass 2 GiB.
+    fn take_rows(&mut self, other: &mut Self) -> bool {
+        if !self.root.fits(&other.root) {
+            return false;
+        }
+        self.root.take_rows(self.rows, &other.root);
+        self.rows += other.rows;
+        other.clear();
+        true
+    }
+
+    /// Reads records; returns what is known of them, but for their bytes and hash, and where they end.
+    fn records(
+        &mut self,
+        bytes: &[u8],
+        start: usize,
+        lines: bool,
+        max_depth: usize,
+        extras: &[Extra<'_>],
+        mut seen: impl FnMut(usize),
+    ) -> Result<(Appended, usize), Fault> {
         let Self { root, rows, primary_key, bounds, reader, .. } = self;
         let mut appended = Appended::default();
-        let mut longest = 0;
         reader.room = MAX_PAGE_BYTES;
-        appended.records = records::each(page, bounds.max_bytes, |bytes, start| {
+        let (count, end) = records::span(bytes, start, lines, bounds.max_bytes, |bytes, start| {
+            seen(start);
             let row = *rows;
             reader.take_room(root.row_bytes, start)?;
             if !primary_key.is_empty() {
                 reader.keys.clear();
                 reader.keys.resize(primary_key.len(), (0, 0));
             }
-            let end = reader.object::<true>(root, row, bytes, start + 1, bounds.max_depth.saturating_sub(1))?;
-            for extra in &extras {
+            let end = reader.object::<true>(root, row, bytes, start + 1, max_depth.saturating_sub(1))?;
+            for extra in extras {
                 let Some(member) = extra.place.and_then(|place| root.members.get_mut(place)) else {
                     return Err(Stop::new(start, Cause::Drift).into());
                 };
@@ -152,22 +253,20 @@ impl Table {
                     return Err(Fault::Clash(start, extra.name.to_owned()));
                 }
                 member.column.pad(row);
-                let end = reader.value(&mut member.column, extra.json, 0, bounds.max_depth);
+                let end = reader.value(&mut member.column, extra.json, 0, max_depth);
                 end.map_err(|stop| Stop::new(start, stop.cause()))?;
             }
             if !primary_key.is_empty() {
-                match reader.key(bytes, &extras) {
+                match reader.key(bytes, extras) {
                     Some(hash) => appended.key_hashes.push(hash),
                     None => appended.missing_keys += 1,
                 }
             }
             *rows += 1;
-            longest = longest.max(end - start);
             Ok(end)
         })?;
-        appended.bytes = page.range.len() as u64;
-        appended.content_hash = content_hash(page);
-        Ok(appended)
+        appended.records = count;
+        Ok((appended, end))
     }
 
     fn extras<'a>(&mut self, page: &'a Page) -> Result<Vec<Extra<'a>>, Fault> {
@@ -178,6 +277,10 @@ impl Table {
             Extra { name, place: place(name), json: json.trim_ascii().as_bytes(), key }
         };
         Ok(page.extra.iter().map(extra).collect())
+    }
+
+    pub(super) fn columns_mut(&mut self) -> impl Iterator<Item = &mut Column> {
+        self.root.members.iter_mut().map(|member| &mut member.column)
     }
 
     /// Hands out the columns, all of the same length, and starts anew with empty ones of the same types.
@@ -450,7 +553,9 @@ impl Reader {
             }
             Data::Json(texts) => {
                 let end = self.walker.walk(bytes, at, depth)?;
-                text::compact(bytes.get(at..end).unwrap_or_default(), &mut texts.values);
+                let inside = bytes.get(at..end).unwrap_or_default();
+                utf8(inside, at)?;
+                text::compact(inside, &mut texts.values);
                 close(texts, at)?;
                 end
             }
@@ -507,16 +612,23 @@ fn string(texts: &mut Texts, bytes: &[u8], at: usize) -> Result<usize, Stop> {
     let start = at + 1;
     let before = texts.values.len();
     let mut end = start;
+    let mut not_ascii = 0;
     while let Some(block) = bytes.get(end..).and_then(|rest| rest.first_chunk::<16>()) {
         texts.values.extend_from_slice(block);
         let hits = scan::specials(*block);
         if hits == 0 {
+            not_ascii |= scan::not_ascii(*block);
             end += 16;
             continue;
         }
-        end += hits.trailing_zeros() as usize;
+        let length = hits.trailing_zeros();
+        not_ascii |= scan::not_ascii(*block) & ((1 << length) - 1);
+        end += length as usize;
         if byte(bytes, end) != b'"' {
             break;
+        }
+        if not_ascii != 0 {
+            utf8(bytes.get(start..end).unwrap_or_default(), start)?;
         }
         texts.values.truncate(before + end - start);
         close(texts, at)?;
@@ -531,6 +643,7 @@ fn string(texts: &mut Texts, bytes: &[u8], at: usize) -> Result<usize, Stop> {
 fn string_slow(texts: &mut Texts, bytes: &[u8], at: usize) -> Result<usize, Stop> {
     let (end, escaped) = scan::string(bytes, at + 1)?;
     let inside = bytes.get(at + 1..end).unwrap_or_default();
+    utf8(inside, at + 1)?;
     if escaped {
         text::unescape(inside, &mut texts.values).map_err(|stop| Stop::new(at + 1 + stop.at(), stop.cause()))?;
     } else {
@@ -538,6 +651,12 @@ fn string_slow(texts: &mut Texts, bytes: &[u8], at: usize) -> Result<usize, Stop
     }
     close(texts, at)?;
     Ok(end + 1)
+}
+
+/// Checks that a text is UTF-8. Only texts can be anything else: what stands outside of strings is ASCII or refused, and
+/// names are compared with known ones.
+fn utf8(inside: &[u8], at: usize) -> Result<(), Stop> {
+    scan::utf8(inside).map_err(|stop| Stop::new(at + stop.at(), stop.cause()))
 }
 
 #[inline(always)]

@@ -19,6 +19,7 @@ use crate::engine::limits::{Limit, LimitReached};
 use crate::engine::{CallError, Instance};
 use crate::event::{Event, Observer};
 use crate::http::archive::Archive;
+use crate::record::Shapes;
 use crate::state::Read;
 
 /// The outlet of a read: its pages go to the stream's writer.
@@ -26,6 +27,7 @@ struct ToWriter {
     queue: Queue,
     read: Arc<ReadHandle>,
     countdown: Option<Arc<Countdown>>,
+    shapes: Option<Arc<Shapes>>,
     stopped: Arc<AtomicBool>,
 }
 
@@ -45,6 +47,11 @@ impl Outlet for ToWriter {
             Ok(go_on)
         })
     }
+
+    fn shapes(&self) -> Option<Arc<Shapes>> {
+        // A preview cuts pages, and cuts them as text.
+        self.shapes.clone().filter(|_| self.countdown.is_none())
+    }
 }
 
 /// What all reads of a stream share.
@@ -56,6 +63,7 @@ pub(crate) struct ReadSetup {
     pub(crate) archive: Archive,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) countdown: Option<Arc<Countdown>>,
+    pub(crate) shapes: Option<Arc<Shapes>>,
 }
 
 /// Reads to the end, or to the first error. An error of the writer itself is returned: it ends the stream.
@@ -81,6 +89,7 @@ async fn call(setup: &ReadSetup, read: &Read, handle: &Arc<ReadHandle>) -> End {
         queue: setup.queue.clone(),
         read: handle.clone(),
         countdown: setup.countdown.clone(),
+        shapes: setup.shapes.clone(),
         stopped: stopped.clone(),
     };
     if setup.countdown.as_ref().is_some_and(|countdown| countdown.is_empty()) {
@@ -88,7 +97,7 @@ async fn call(setup: &ReadSetup, read: &Read, handle: &Arc<ReadHandle>) -> End {
     }
     let storage = setup.storage.clone();
     let instance = setup.opened.instance(&handle.label, Some(Box::new(outlet)), storage, &setup.archive).await;
-    let mut instance = match instance {
+    let instance = match instance {
         Ok(instance) => instance,
         Err(error) => return End::failed(error.to_string()),
     };
@@ -99,11 +108,11 @@ async fn call(setup: &ReadSetup, read: &Read, handle: &Arc<ReadHandle>) -> End {
         since: read.since.clone(),
         resume: read.checkpoint.clone(),
     };
-    let result = instance.read(&request).await;
+    let (instance, result) = instance.read(request).await;
     if stopped.load(Ordering::Relaxed) {
         return End::failed(PREVIEW.to_owned());
     }
-    let (storage, clock) = instance.take_rest();
+    let (storage, clock) = instance.map(|mut instance| instance.take_rest()).unwrap_or_default();
     match result {
         Ok(Ok(watermark)) => End { result: Ok(watermark), storage, clock },
         // What a connector wrote after its last page belongs to a read that did not end well: it is forgotten.

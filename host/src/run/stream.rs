@@ -137,7 +137,8 @@ async fn read_stream(setup: &StreamSetup, report: &mut StreamReport) -> Result<(
     // A run that goes on numbers its parts behind those that it has.
     let numbers = known.iter().filter_map(|part| part.name.strip_prefix(&prefix)?.get(..5)?.parse::<usize>().ok());
     let written = numbers.max().map_or(0, |last| last + 1);
-    let sink = open_sink(setup, &folder, schema.filter(|_| goes_on), prefix, written)?;
+    let mut sink = open_sink(setup, &folder, schema.filter(|_| goes_on), prefix, written)?;
+    let shapes = sink.shapes();
     let (queue, writer) = writer::start(WriterSetup {
         connection: setup.connection.clone(),
         run: setup.run.clone(),
@@ -164,6 +165,7 @@ async fn read_stream(setup: &StreamSetup, report: &mut StreamReport) -> Result<(
         archive: setup.archive.clone(),
         observer: setup.tally.clone(),
         countdown: setup.limit.map(|records| Arc::new(Countdown::new(records))),
+        shapes,
     };
     read_all(setup, read_setup, &reads, report).await;
     // The queue's last end is gone with `read_setup`: the writer makes its last commit.

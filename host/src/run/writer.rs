@@ -19,7 +19,7 @@ use crate::capability::output::Emitted;
 use crate::capability::storage::{Committed, Write};
 use crate::event::{Event, Observer};
 use crate::http::archive::{self, Archive};
-use crate::record::RecordError;
+use crate::record::{Ready, RecordError};
 use crate::sink::{Sink, SinkError};
 use crate::state::{Batch, Commit, PageEntry, Part, PartStatus, ReadEnd, ReadProgress, StateError, StateStore};
 use crate::time::Time;
@@ -147,7 +147,8 @@ impl Queue {
     /// Hands a page over, waiting while the queue is full.
     pub(crate) async fn page(&self, read: &Arc<ReadHandle>, emitted: Emitted) -> Result<(), WriterGone> {
         let all = QUEUE_BYTES / PERMIT_BYTES;
-        let wanted = (emitted.page.range.len() / PERMIT_BYTES + 1).min(all);
+        let bytes = emitted.page.range.len() + emitted.ready.as_ref().map_or(0, Ready::bytes);
+        let wanted = (bytes / PERMIT_BYTES + 1).min(all);
         let permits = u32::try_from(wanted).unwrap_or(u32::MAX);
         let room = self.room.clone().acquire_many_owned(permits).await.map_err(|_| WriterGone::Stopped)?;
         if let Some(reason) = read.failure() {
@@ -191,6 +192,8 @@ struct Progress {
     log: PageLog,
     keys: Option<Keys>,
     keys_lost: Option<String>,
+    /// Whether its end has been taken. A guest aside that is not waited for may still emit a page; it is not missed.
+    over: bool,
     uncommitted: ReadProgress,
 }
 
@@ -239,13 +242,24 @@ async fn work(mut writer: Writer, mut items: mpsc::UnboundedReceiver<Item>) -> R
         while let Ok(item) = items.try_recv() {
             batch.push(item);
         }
-        let taken = tokio::task::spawn_blocking(move || {
-            for item in batch {
-                writer.take(item)?;
-            }
-            Ok::<_, WriterError>(writer)
-        });
-        writer = taken.await.map_err(|_| WriterError::Crashed)??;
+        let mut batch = batch.into_iter().peekable();
+        // What has been decoded is only copied, which takes less time than to wake another thread for it.
+        while !writer.setup.sink.is_due()
+            && let Some(item) = batch.next_if(|item| writer.is_quick(item))
+        {
+            writer.take(item)?;
+        }
+        if batch.peek().is_some() || writer.setup.sink.is_due() {
+            let taken = tokio::task::spawn_blocking(move || {
+                for item in batch {
+                    writer.take(item)?;
+                    writer.setup.sink.write_due()?;
+                }
+                writer.setup.sink.write_due()?;
+                Ok::<_, WriterError>(writer)
+            });
+            writer = taken.await.map_err(|_| WriterError::Crashed)??;
+        }
         if writer.is_full() {
             writer = writer.commit_now().await?;
         }
@@ -276,9 +290,14 @@ impl Writer {
             pages.iter().for_each(|page| log.add(page));
             let keys = self.setup.has_key.then(|| Keys::open(&self.setup.keys_folder, id, log.records));
             let uncommitted = ReadProgress { read: id, ..ReadProgress::default() };
-            self.reads.insert(id, Progress { log, keys, keys_lost: None, uncommitted });
+            self.reads.insert(id, Progress { log, keys, keys_lost: None, over: false, uncommitted });
         }
         self.reads.get_mut(&id).ok_or(WriterError::Crashed)
+    }
+
+    /// Whether taking an item waits for no disk and needs little time.
+    fn is_quick(&self, item: &Item) -> bool {
+        matches!(item, Item::Page { read, emitted, .. } if emitted.ready.is_some() && self.reads.contains_key(&read.id))
     }
 
     fn take(&mut self, item: Item) -> Result<(), WriterError> {
@@ -295,11 +314,16 @@ impl Writer {
     }
 
     fn take_page(&mut self, read: &ReadHandle, mut emitted: Emitted) -> Result<(), WriterError> {
-        if read.failure().is_some() {
+        if read.failure().is_some() || self.reads.get(&read.id).is_some_and(|progress| progress.over) {
             return Ok(());
         }
         self.note_clock(read, std::mem::take(&mut emitted.clock));
-        let appended = match self.setup.sink.append(&emitted.page) {
+        let sink = &mut self.setup.sink;
+        let appended = match emitted.ready.take() {
+            Some(ready) => sink.append_ready(&emitted.page, ready),
+            None => sink.append(&emitted.page),
+        };
+        let appended = match appended {
             Ok(appended) => appended,
             Err(SinkError::Record(error)) => {
                 read.fail(page_error(&error, &emitted));
@@ -346,6 +370,7 @@ impl Writer {
         self.note_clock(read, end.clock);
         let failure = read.failure();
         let progress = self.progress(read.id)?;
+        progress.over = true;
         let finding = match (&end.result, failure) {
             (_, Some(reason)) => Finding::incomplete(reason),
             (Err(reason), None) => Finding::incomplete(reason.clone()),

@@ -14,10 +14,11 @@ mod parquet;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub use self::jsonl::JsonLines;
 pub use self::parquet::Parquet;
-use crate::record::{Appended, Page, RecordError};
+use crate::record::{Appended, Page, Ready, RecordError, Shapes};
 use crate::schema::Schema;
 
 /// Names the next file to write: a new path on each call, in the stream's folder. Every sink writes to exactly the
@@ -83,6 +84,27 @@ impl Default for Limits {
 pub trait Sink: Send {
     /// Takes over the records of a page: all, or none and an error.
     fn append(&mut self, page: &Page) -> Result<Appended, SinkError>;
+
+    /// Takes over the records of a page as [`Sink::append`] does; `ready` are those that have been decoded already.
+    /// They are only copied; what is to be written is left to [`Sink::write_due`].
+    fn append_ready(&mut self, page: &Page, _ready: Ready) -> Result<Appended, SinkError> {
+        self.append(page)
+    }
+
+    /// Returns whether enough rows wait to be written.
+    fn is_due(&self) -> bool {
+        false
+    }
+
+    /// Writes the rows that wait, where they are enough.
+    fn write_due(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    /// Returns what reads need to decode pages ahead; none where the sink has no use for it.
+    fn shapes(&mut self) -> Option<Arc<Shapes>> {
+        None
+    }
 
     /// Returns the records taken over since the last seal.
     fn rows(&self) -> u64;

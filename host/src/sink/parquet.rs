@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use ::parquet::arrow::arrow_writer::{ArrowRowGroupWriterFactory, compute_leaves};
 use ::parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
@@ -15,7 +16,7 @@ use arrow_schema::{DataType, SchemaRef};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Limits, NextPath, Sealed, Sink, SinkError, create, remove, sync};
-use crate::record::{Appended, Page, Refused, Table};
+use crate::record::{Appended, Page, Ready, Refused, Shapes, Table};
 use crate::schema::Schema;
 
 /// Size of a data page. Pages of 1 MiB need a quarter more memory and are no faster.
@@ -23,6 +24,9 @@ const PAGE_BYTES: usize = 256 * 1024;
 
 /// Rows looked at to decide whether a column of texts repeats itself.
 const SAMPLE_ROWS: usize = 4 * 1024;
+
+/// Rows of them whose starts are compared, which takes longer.
+const PREFIX_ROWS: usize = 512;
 
 /// A dictionary pays where a text comes this many times in the sample, on average; elsewhere it costs time and memory.
 const REPEATS: usize = 4;
@@ -83,12 +87,15 @@ impl Parquet {
                 let batch = self.table.batch().map_err(|error| encode(&path, error.into()))?;
                 let mut open = begin(path, batch.schema(), &batch)?;
                 open.write(&batch)?;
+                self.table.reuse(batch);
                 self.open = Some(open);
                 return Ok(());
             }
         };
         let batch = self.table.batch().map_err(|error| encode(&open.path, error.into()))?;
-        open.write(&batch)
+        open.write(&batch)?;
+        self.table.reuse(batch);
+        Ok(())
     }
 
     /// Ends the file, if there is one.
@@ -110,10 +117,27 @@ impl Sink for Parquet {
                 Err(Refused::Error(error)) => return Err(error.into()),
             }
         };
-        if self.table.rows() >= self.limits.row_group_rows || self.table.bytes() >= self.limits.row_group_bytes {
-            self.flush()?;
-        }
+        self.write_due()?;
         Ok(appended)
+    }
+
+    fn append_ready(&mut self, page: &Page, ready: Ready) -> Result<Appended, SinkError> {
+        match self.table.adopt(ready) {
+            Some(appended) => Ok(appended),
+            None => self.append(page),
+        }
+    }
+
+    fn is_due(&self) -> bool {
+        self.table.rows() >= self.limits.row_group_rows || self.table.bytes() >= self.limits.row_group_bytes
+    }
+
+    fn write_due(&mut self) -> Result<(), SinkError> {
+        if self.is_due() { self.flush() } else { Ok(()) }
+    }
+
+    fn shapes(&mut self) -> Option<Arc<Shapes>> {
+        Some(self.table.share())
     }
 
     fn rows(&self) -> u64 {
@@ -256,25 +280,22 @@ fn leaves(array: &ArrayRef, shapes: &mut Vec<Shape>) {
 fn shape(texts: &StringArray) -> Shape {
     // Rows from all over: records often come sorted, and a stretch of them repeats more than the whole.
     let step = (texts.len() / SAMPLE_ROWS).max(1);
-    let mut seen = Vec::with_capacity(SAMPLE_ROWS);
-    let (mut rows, mut bytes, mut shared, mut before) = (0, 0, 0, "");
-    for row in (0..texts.len()).step_by(step).filter(|row| texts.is_valid(*row)) {
-        let text = texts.value(row);
-        rows += 1;
-        bytes += text.len();
-        shared += before.bytes().zip(text.bytes()).take_while(|(one, two)| one == two).count();
-        before = text;
-        seen.push(xxh3_64(text.as_bytes()));
-    }
+    let sample = || (0..texts.len()).step_by(step).filter(|row| texts.is_valid(*row)).map(|row| texts.value(row));
+    let mut seen: Vec<u64> = sample().map(|text| xxh3_64(text.as_bytes())).collect();
+    let rows = seen.len();
     seen.sort_unstable();
     seen.dedup();
     if rows >= REPEATS * seen.len().max(1) {
-        Shape::Repeating
-    } else if shared * 3 >= bytes && shared >= PREFIX_BYTES * rows && rows > 0 {
-        Shape::Prefixed
-    } else {
-        Shape::Plain
+        return Shape::Repeating;
     }
+    let (mut pairs, mut bytes, mut shared, mut before) = (0, 0, 0, "");
+    for text in sample().step_by((rows / PREFIX_ROWS).max(1)) {
+        pairs += 1;
+        bytes += text.len();
+        shared += before.bytes().zip(text.bytes()).take_while(|(one, two)| one == two).count();
+        before = text;
+    }
+    if shared * 3 >= bytes && shared >= PREFIX_BYTES * pairs && pairs > 0 { Shape::Prefixed } else { Shape::Plain }
 }
 
 #[cfg(test)]

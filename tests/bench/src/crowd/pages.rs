@@ -209,12 +209,12 @@ async fn case(arguments: &Arguments, name: &str, records: usize) -> anyhow::Resu
         let by_itself = micros(begun.elapsed(), arguments.pages);
 
         let memory = Memory::new(arguments.pages, records);
-        let (mut instance, counted) = instance(&engine, &connector, memory).await?;
+        let (instance, counted) = instance(&engine, &connector, memory).await?;
         let reading = request(&config);
         // On a worker, as in a run.
         let (took, read) = tokio::spawn(async move {
             let begun = Instant::now();
-            let read = instance.read(&reading).await;
+            let read = instance.read(reading).await.1;
             (begun.elapsed(), read)
         })
         .await?;
