@@ -107,7 +107,7 @@ impl ReadHandle {
 }
 
 enum Item {
-    Page { read: Arc<ReadHandle>, emitted: Emitted, _room: OwnedSemaphorePermit },
+    Page { read: Arc<ReadHandle>, emitted: Box<Emitted>, _room: OwnedSemaphorePermit },
     End { read: Arc<ReadHandle>, end: End, reply: oneshot::Sender<ReadReport> },
 }
 
@@ -154,7 +154,9 @@ impl Queue {
         if let Some(reason) = read.failure() {
             return Err(WriterGone::Page(reason));
         }
-        self.items.send(Item::Page { read: read.clone(), emitted, _room: room }).map_err(|_| WriterGone::Stopped)
+        self.items
+            .send(Item::Page { read: read.clone(), emitted: Box::new(emitted), _room: room })
+            .map_err(|_| WriterGone::Stopped)
     }
 
     /// Says that a read is over, and waits until everything of it is taken.
@@ -303,7 +305,7 @@ impl Writer {
     fn take(&mut self, item: Item) -> Result<(), WriterError> {
         self.uncommitted_since.get_or_insert_with(|| self.setup.time.monotonic());
         match item {
-            Item::Page { read, emitted, .. } => self.take_page(&read, emitted),
+            Item::Page { read, emitted, .. } => self.take_page(&read, *emitted),
             Item::End { read, end, reply } => {
                 let report = self.take_end(&read, end)?;
                 // Whoever asked may have been stopped in between.
