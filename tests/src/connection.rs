@@ -4,7 +4,7 @@ use std::{
     fs::{self, File},
     io::Read,
     path::{Path, PathBuf},
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
 };
 
 use anyhow::{Context, ensure};
@@ -51,6 +51,18 @@ impl Connection {
     #[must_use]
     pub fn out(&self) -> PathBuf {
         self.folder.path().join("out")
+    }
+
+    /// Makes a call about the connection that is no run: `check`, `auth login`.
+    ///
+    /// # Errors
+    ///
+    /// Where the program is not built.
+    pub fn command(&self, verb: &[&str], more: &[&str]) -> anyhow::Result<Command> {
+        let config = self.folder.path().join("config.json").display().to_string();
+        let out = self.out().display().to_string();
+        let fixed = [self.connector.as_str(), "--config", &config, "--out", &out, "--retry-base", "1ms"];
+        host(&[verb, &fixed, more].concat())
     }
 
     fn arguments(&self, more: &[&str]) -> Vec<String> {

@@ -32,7 +32,12 @@ pub fn host(arguments: &[&str]) -> anyhow::Result<Command> {
     let program = built.join("host");
     ensure!(program.exists(), "{} is missing: run `make build` first", program.display());
     let mut command = Command::new(program);
-    command.args(arguments).env("XDG_CACHE_HOME", built.join("test-cache")).stdin(Stdio::null());
+    command.args(arguments).env("XDG_CACHE_HOME", built.join("test-cache"));
+    // The key of stored credentials is not that of whoever runs the tests, and not in their keyring.
+    command
+        .env("XDG_CONFIG_HOME", built.join("test-config"))
+        .env_remove("DBUS_SESSION_BUS_ADDRESS")
+        .stdin(Stdio::null());
     Ok(command)
 }
 

@@ -37,6 +37,13 @@ fn configurations(block: &str) -> Vec<String> {
     parts.iter().map(whole).collect()
 }
 
+/// A key of the curve P-256 that opens nothing, made for this test.
+const PEM: &str = "-----BEGIN PRIVATE KEY-----\n\
+    MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgGYbI+cwPt/Z0fcUO\n\
+    uWVVtlipPEqQHqVv214LmQnSDPWhRANCAASMrLBuWoYrSgqPNtbGDAgkX9IKyGHE\n\
+    s0iPzJzZuBeoxIUEamfDG1tE61WwVrqtS00aWHOFY45QISMT1+TjTh5u\n\
+    -----END PRIVATE KEY-----";
+
 #[test]
 fn every_example_is_accepted() -> anyhow::Result<()> {
     let mut examples = 0;
@@ -45,9 +52,11 @@ fn every_example_is_accepted() -> anyhow::Result<()> {
             let scene = Scene::new()?;
             let file = scene.file("api.yaml", &configuration)?;
             let mut command = host(&["streams", "rest", "--config", &file])?;
-            for name in ["API_TOKEN", "TOKEN", "KEY", "KINTO_AUTHORIZATION"] {
+            for name in ["API_TOKEN", "TOKEN", "TOKEN_1", "TOKEN_2", "KEY", "PASSWORD", "S", "R", "KINTO_AUTHORIZATION"]
+            {
                 command.env(name, "0123456789abcdef");
             }
+            command.env("PEM", PEM);
             let output = command.output()?;
             ensure!(output.status.success(), "{configuration}\n{}", String::from_utf8_lossy(&output.stderr));
             examples += 1;

@@ -263,7 +263,7 @@ cases! {
         stage.refused(&["check", "rest", "--config", &file])
     }
     config_secret_of_wrong_type(stage) {
-        let text = format!("{}auth: {{ bearer: [{SECRET}] }}\n", configuration("https://api.example.com"));
+        let text = format!("{}auth: {{ bearer: {{ token: {{ value: {SECRET} }} }} }}\n", configuration("https://api.example.com"));
         let file = stage.scene.file("api.yaml", text)?;
         stage.refused(&["check", "rest", "--config", &file])
     }
@@ -293,6 +293,78 @@ cases! {
         let text = format!("{}auth: {{ bearer: \"${{vault:token}}\" }}\n", configuration("https://api.example.com"));
         let file = stage.scene.file("api.yaml", text)?;
         stage.refused(&["check", "rest", "--config", &file])
+    }
+    config_secret_not_stored(stage) {
+        let text = format!("{}auth: {{ bearer: \"${{secret:token}}\" }}\n", configuration("https://api.example.com"));
+        let file = stage.scene.file("api.yaml", text)?;
+        let out = stage.out();
+        stage.refused(&["check", "rest", "--config", &file, "--out", &out])
+    }
+
+    // Credentials.
+    auth_scheme_unknown(stage) {
+        let text = format!("{}auth: {{ baerer: {SECRET} }}\n", configuration("https://api.example.com"));
+        let file = stage.scene.file("api.yaml", text)?;
+        stage.refused(&["check", "rest", "--config", &file])
+    }
+    auth_two_schemes(stage) {
+        let text = format!(
+            "{}auth: {{ bearer: {SECRET}, basic: {{ username: u, password: {SECRET} }} }}\n",
+            configuration("https://api.example.com")
+        );
+        let file = stage.scene.file("api.yaml", text)?;
+        stage.refused(&["check", "rest", "--config", &file])
+    }
+    auth_value_missing(stage) {
+        let text = format!("{}auth: {{ basic: {{ password: {SECRET} }} }}\n", configuration("https://api.example.com"));
+        let file = stage.scene.file("api.yaml", text)?;
+        stage.refused(&["check", "rest", "--config", &file])
+    }
+    auth_key_of_wrong_kind(stage) {
+        let text = format!(
+            "{}auth: {{ jwt_bearer: {{ token_url: \"https://a.example/\", issuer: i, private_key: {SECRET} }} }}\n",
+            configuration("https://api.example.com")
+        );
+        let file = stage.scene.file("api.yaml", text)?;
+        stage.refused(&["check", "rest", "--config", &file])
+    }
+    auth_login_without_scheme(stage) {
+        let (config, out) = (stage.config("https://api.example.com")?, stage.out());
+        let ended = stage.call(&["auth", "login", "rest", "--config", &config, "--out", &out])?;
+        stage.expect(&ended, 1)
+    }
+    auth_login_of_a_scheme_without(stage) {
+        let text = format!("{}auth: {{ bearer: {SECRET} }}\n", configuration("https://api.example.com"));
+        let (file, out) = (stage.scene.file("api.yaml", text)?, stage.out());
+        let ended = stage.call(&["auth", "login", "rest", "--config", &file, "--out", &out])?;
+        stage.expect(&ended, 1)
+    }
+    auth_token_url_elsewhere(stage) {
+        let text = format!(
+            "{}auth: {{ client_credentials: {{ token_url: \"http://127.0.0.1:1/\", client_id: c, client_secret: {SECRET} }} }}\n",
+            configuration("https://api.example.com")
+        );
+        let (file, out) = (stage.scene.file("api.yaml", text)?, stage.out());
+        let ended = stage.call(&["check", "rest", "--config", &file, "--out", &out, "--retry-base", "1ms"])?;
+        stage.expect(&ended, 1)
+    }
+    auth_set_on_the_command_line(stage) {
+        let out = stage.out();
+        stage.refused(&["auth", "set", "rest", "token", "--from", "value", "--out", &out])
+    }
+    auth_set_of_nothing(stage) {
+        let out = stage.out();
+        stage.refused(&["auth", "set", "rest", "token", "--out", &out])
+    }
+    auth_remove_what_is_not_there(stage) {
+        let out = stage.out();
+        stage.refused(&["auth", "remove", "rest", "token", "--out", &out])
+    }
+    auth_store_damaged(stage) {
+        let out = stage.out();
+        stage.before(&["auth", "set", "rest", "path", "--from", "${env:XDG_CONFIG_HOME}", "--out", &out])?;
+        fs::write(stage.scene.path("out/_auth/rest"), "no sealed file")?;
+        stage.refused(&["auth", "list", "rest", "--out", &out])
     }
     config_set_without_value(stage) {
         stage.refused(&["check", "rest", "--set", "base_url"])

@@ -17,6 +17,13 @@ impl Connector for Github {
         description!("Repositories of GitHub organisations and users, and what happens in them")
             .docs_url("https://docs.github.com/rest")
             .host("{base_url}")
+            .auth(Auth::new("token", AuthKind::Bearer).parameter("prefix", "token"))
+            .auth(
+                // docs.github.com/apps/oauth-apps/building-oauth-apps/authorizing-oauth-apps#device-flow
+                Auth::new("device", AuthKind::OAuth2DeviceCode)
+                    .parameter("device_url", "https://github.com/login/device/code")
+                    .parameter("token_url", "https://github.com/login/oauth/access_token"),
+            )
             .config_schema(config::schema())
     }
 

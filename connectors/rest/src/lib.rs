@@ -2,6 +2,7 @@
 
 #![cfg_attr(test, expect(clippy::unwrap_used, clippy::panic, reason = "a test that fails may panic"))]
 
+mod auth;
 mod config;
 mod pagination;
 mod parent;
@@ -16,10 +17,11 @@ use config::{Config, Order, StreamConfig};
 
 impl Connector for Config {
     fn describe() -> Description {
-        description!("Any JSON API, by configuration alone")
+        let described = description!("Any JSON API, by configuration alone")
             .host("{base_url}")
             .method(Method::Post)
-            .config_schema(include_str!("schema.json"))
+            .config_schema(include_str!("schema.json"));
+        auth::schemes().into_iter().fold(described, Description::auth)
     }
 
     /// Reads the first page of the first stream that needs no parent.
@@ -80,7 +82,7 @@ impl Config {
         since: Option<&str>,
     ) -> Result<Pages<'static, Box<dyn Paginator>>> {
         let request = request::build(self, stream, context, since)?;
-        let mut pages = Pages::new(request, &stream.records, pagination::build(self, stream)?);
+        let mut pages = Pages::new(request, &stream.records, pagination::build(stream)?);
         if let Some(total) = &stream.total {
             pages = pages.total(total.as_str());
         }

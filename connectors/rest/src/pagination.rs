@@ -3,19 +3,17 @@
 use connector_sdk::Result;
 use connector_sdk::pages::{Cursor, Keyset, LinkHeader, Offset, PageNumber, Paginator, Single};
 
-use crate::config::{
-    Auth, Config, CursorConfig, KeysetConfig, LinkConfig, OffsetConfig, PageConfig, Pagination, StreamConfig,
-};
+use crate::config::{CursorConfig, KeysetConfig, LinkConfig, OffsetConfig, PageConfig, Pagination, StreamConfig};
 
 /// Builds the paginator of a stream.
-pub(crate) fn build(config: &Config, stream: &StreamConfig) -> Result<Box<dyn Paginator>> {
+pub(crate) fn build(stream: &StreamConfig) -> Result<Box<dyn Paginator>> {
     Ok(match &stream.pagination {
         None => Box::new(Single),
         Some(Pagination::Offset(offset)) => Box::new(by_offset(offset)),
         Some(Pagination::Page(page)) => Box::new(by_page(page)),
-        Some(Pagination::Cursor(cursor)) => Box::new(by_cursor(config, cursor)?),
+        Some(Pagination::Cursor(cursor)) => Box::new(by_cursor(cursor)?),
         Some(Pagination::Keyset(keyset)) => Box::new(by_keyset(keyset)),
-        Some(Pagination::Link(link)) => Box::new(by_link(config, link)),
+        Some(Pagination::Link(link)) => Box::new(by_link(link)),
     })
 }
 
@@ -45,14 +43,14 @@ fn by_page(config: &PageConfig) -> PageNumber {
     config.end_statuses.iter().fold(page, |page, status| page.end_status(*status))
 }
 
-fn by_cursor(config: &Config, cursor: &CursorConfig) -> Result<Cursor> {
+fn by_cursor(cursor: &CursorConfig) -> Result<Cursor> {
     let mut paginator = match (&cursor.token, &cursor.param, &cursor.url) {
         (Some(token), Some(param), _) if cursor.already_encoded => Cursor::encoded_token(token.as_str(), param),
         (Some(token), Some(param), _) => Cursor::token(token.as_str(), param.as_str()),
         (_, _, Some(url)) => Cursor::url(url.as_str()),
         _ => return Err(connector_sdk::Error::config("pagination.cursor needs a token or a url")),
     };
-    for name in cursor.keep_query.iter().chain(secret_param(config)) {
+    for name in &cursor.keep_query {
         paginator = paginator.keep_query(name);
     }
     if let Some(source) = &cursor.has_more {
@@ -80,15 +78,7 @@ fn by_keyset(config: &KeysetConfig) -> Keyset {
     }
 }
 
-fn by_link(config: &Config, link: &LinkConfig) -> LinkHeader {
+fn by_link(link: &LinkConfig) -> LinkHeader {
     let paginator = LinkHeader::rel(&link.rel);
-    link.keep_query.iter().chain(secret_param(config)).fold(paginator, |paginator, name| paginator.keep_query(name))
-}
-
-/// A secret in the query has to go along with every URL, for APIs leave it out of theirs.
-fn secret_param(config: &Config) -> Option<&String> {
-    match &config.auth {
-        Some(Auth::Query(secret)) => Some(&secret.name),
-        _ => None,
-    }
+    link.keep_query.iter().fold(paginator, |paginator, name| paginator.keep_query(name))
 }

@@ -4,7 +4,7 @@ use connector_sdk::pages::Place;
 use connector_sdk::{Request, Result};
 use serde_json::Value;
 
-use crate::config::{Auth, Config, Incremental, StreamConfig, Verb};
+use crate::config::{Config, Incremental, StreamConfig, Verb};
 use crate::template;
 
 /// Builds the request for a stream's first page.
@@ -44,12 +44,7 @@ pub(crate) fn build(
     if let Some(incremental) = &stream.incremental {
         request = from_watermark(request, incremental, since)?;
     }
-    Ok(match &config.auth {
-        Some(Auth::Bearer(token)) => request.bearer(token),
-        Some(Auth::Header(secret)) => request.header(&secret.name, secret.value.placeholder()),
-        Some(Auth::Query(secret)) => request.query(&secret.name, secret.value.placeholder()),
-        None => request,
-    })
+    Ok(request)
 }
 
 fn from_watermark(request: Request, incremental: &Incremental, since: Option<&str>) -> Result<Request> {
@@ -103,24 +98,13 @@ mod tests {
         let request = request(
             json!({
                 "base_url": "https://a", "headers": {"X-A": "1", "accept": "text/json"}, "query": {"a": 1, "b": true},
-                "auth": {"query": {"name": "key", "value": "PLACEHOLDER"}},
                 "streams": [{"name": "s", "path": "s", "headers": {"x-a": "2"}, "query": {"a": ["x y", 2]}}]
             }),
             None,
             None,
         );
-        assert_eq!(request.full_url(), "https://a/s?b=true&a=x%20y&a=2&key=PLACEHOLDER");
+        assert_eq!(request.full_url(), "https://a/s?b=true&a=x%20y&a=2");
         assert_eq!(request.headers, [("accept".into(), "text/json".into()), ("x-a".into(), "2".into())]);
-    }
-
-    #[test]
-    fn a_secret_goes_where_the_configuration_says() {
-        let with = |auth: Value| {
-            let config = json!({"base_url": "https://a", "auth": auth, "streams": [{"name": "s", "path": ""}]});
-            request(config, None, None).headers.pop().unwrap()
-        };
-        assert_eq!(with(json!({"bearer": "P"})), ("Authorization".into(), "Bearer P".into()));
-        assert_eq!(with(json!({"header": {"name": "X-Key", "value": "P"}})), ("X-Key".into(), "P".into()));
     }
 
     #[test]

@@ -9,6 +9,7 @@
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use aho_corasick::{AhoCorasick, MatchKind};
@@ -73,6 +74,7 @@ pub enum Form {
 #[derive(Clone, Default)]
 pub struct Secrets {
     table: Arc<RwLock<Arc<Table>>>,
+    remembered: Arc<AtomicU64>,
 }
 
 #[derive(Default)]
@@ -120,6 +122,16 @@ impl Secrets {
         *guard =
             Arc::new(Table { texts: Search::of(&entries, MIN_TEXT), bodies: Search::of(&entries, MIN_BODY), entries });
         placeholder
+    }
+
+    /// Adds a value that will be replaced by others, such as a token: the last `count` of a name stay known, since what is
+    /// under way may still repeat an old one.
+    pub(crate) fn remember(&self, name: &str, value: Secret, count: u64) {
+        if self.table().entries.iter().any(|entry| entry.value == value) {
+            return;
+        }
+        let number = self.remembered.fetch_add(1, Ordering::Relaxed);
+        self.insert(&format!("{name}.{}", number % count.max(1)), value);
     }
 
     /// Returns the placeholder of a name.

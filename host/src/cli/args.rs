@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use host::auth::Store;
+use host::auth::store::StoreError;
 use host::config::{self, Source, Sources};
 use host::engine::Engine;
 use host::engine::cache::Cache;
@@ -16,6 +18,7 @@ use host::run::{Described, Network};
 use host::state::SqliteBudgets;
 use host::time::SystemClock;
 
+use super::keyring::Keys;
 use super::units::{parse_bytes, parse_duration};
 use super::{CliError, connectors};
 
@@ -42,12 +45,39 @@ pub(crate) struct CacheArgs {
 /// How it is configured.
 #[derive(Debug, Args)]
 pub(crate) struct ConfigArgs {
-    /// Configuration in YAML, TOML or JSON; ${env:NAME} and ${file:PATH} in it are filled in.
+    /// Configuration in YAML, TOML or JSON; ${env:NAME}, ${file:PATH} and ${secret:NAME} (see `host auth`) in it are
+    /// filled in.
     #[arg(long, short, value_name = "FILE", help_heading = "Configuration")]
     config: Option<PathBuf>,
     /// One setting, on top of the file; keys inside of others with dots (auth.token=…). Repeatable.
     #[arg(long, value_name = "KEY=VALUE", help_heading = "Configuration")]
     set: Vec<String>,
+}
+
+/// Where a connection keeps its state.
+#[derive(Debug, Args)]
+pub(crate) struct PlaceArgs {
+    /// Output folder of the connection, where its credentials are kept.
+    #[arg(long, value_name = "DIR", default_value = "data", help_heading = "Connection")]
+    out: PathBuf,
+    /// Name of the connector with this configuration and its state [default: the connector's name].
+    #[arg(long, value_name = "NAME", help_heading = "Connection")]
+    connection: Option<String>,
+}
+
+impl PlaceArgs {
+    /// The credentials of the connection of a connector.
+    pub(crate) fn store(&self, described: &Described) -> Result<Store, CliError> {
+        store(&self.out, self.connection.as_deref().unwrap_or(&described.description().name))
+    }
+}
+
+/// The credentials of a connection.
+pub(crate) fn store(out: &Path, connection: &str) -> Result<Store, CliError> {
+    if !host::run::is_name(connection) {
+        return Err(host::run::RunError::ConnectionName(connection.to_owned()).into());
+    }
+    Ok(Store::new(out, connection, Arc::new(Keys::new())))
 }
 
 /// Where it may go, and how fast.
@@ -260,7 +290,7 @@ impl NetworkArgs {
         }
     }
 
-    pub(crate) fn network(&self, out: Option<&Path>) -> Result<Network, CliError> {
+    pub(crate) fn network(&self, out: Option<&Path>, store: Store) -> Result<Network, CliError> {
         let mut budget_headers = HeaderNames::default();
         for (what, name) in &self.budget_header {
             let place = match what.as_str() {
@@ -316,6 +346,7 @@ impl NetworkArgs {
             max_wait: self.max_wait,
             max_in_flight: self.max_in_flight.max(1),
             max_body_bytes: self.max_response,
+            store: Some(store),
         })
     }
 }
@@ -358,15 +389,19 @@ impl CacheArgs {
 }
 
 /// The world outside of a configuration.
-struct Outside;
+pub(crate) struct Outside<'a>(pub(crate) &'a Store);
 
-impl Source for Outside {
+impl Source for Outside<'_> {
     fn env(&self, name: &str) -> Option<String> {
         std::env::var(name).ok()
     }
 
     fn file(&self, path: &str) -> std::io::Result<String> {
         std::fs::read_to_string(path)
+    }
+
+    fn secret(&self, name: &str) -> Result<Option<String>, StoreError> {
+        self.0.value(name)
     }
 }
 
@@ -376,8 +411,8 @@ impl ConfigArgs {
         self.config.as_ref()
     }
 
-    /// Reads the configuration.
-    pub(crate) fn sources(&self) -> Result<Sources, CliError> {
+    /// Reads the configuration, with values that are stored for the connection.
+    pub(crate) fn sources(&self, store: &Store) -> Result<Sources, CliError> {
         let file = match &self.config {
             Some(path) => {
                 let text = std::fs::read_to_string(path).map_err(|error| {
@@ -389,6 +424,6 @@ impl ConfigArgs {
             None => None,
         };
         let file = file.as_ref().map(|(name, text)| (name.as_str(), text.as_str()));
-        Ok(config::load(file, &self.set, &Outside)?)
+        Ok(config::load(file, &self.set, &Outside(store))?)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use clap::Args;
 use host::http::Archive;
 
-use super::args::{ConfigArgs, ConnectorArgs, LimitArgs, NetworkArgs};
+use super::args::{ConfigArgs, ConnectorArgs, LimitArgs, NetworkArgs, PlaceArgs};
 use super::grant::GrantArgs;
 use super::print::Out;
 use super::progress::{Progress, Style};
@@ -20,6 +20,8 @@ pub(crate) struct CheckArgs {
     config: ConfigArgs,
     #[command(flatten)]
     grant: GrantArgs,
+    #[command(flatten)]
+    place: PlaceArgs,
     #[command(flatten)]
     network: NetworkArgs,
     #[command(flatten)]
@@ -37,12 +39,15 @@ impl CheckArgs {
         let observer = Arc::new(Progress::new(Style::Lines { verbose: false }));
         let described = self.connector.describe(&self.limits, observer.clone()).await?;
         let name = &self.connector.connector;
-        let config = described.configure(self.config.sources()?).map_err(|error| CliError::from(error).about(name))?;
+        let store = self.place.store(&described)?;
+        let sources = self.config.sources(&store)?;
+        let config = described.configure(sources).map_err(|error| CliError::from(error).about(name))?;
         let came_along = self.connector.came_along()?;
         let grant = self.grant.decide(&described, &config, self.config.file(), came_along);
         let grant = grant.map_err(|error| error.about(name))?;
-        let network = host::run::Network { grant, ..self.network.network(None)? };
-        Ok(described.open(config, &network, Archive::disabled(), "check", observer)?)
+        let network = host::run::Network { grant, ..self.network.network(None, store)? };
+        let opened = described.open(config, &network, Archive::disabled(), "check", observer);
+        opened.map_err(|error| CliError::from(error).about(name))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use host::auth::store::StoreError;
 use host::config::{ConfigError, LoadError as ConfigLoadError};
 use host::engine::component::LoadError;
 use host::engine::{CallError, with_sources as chain};
@@ -17,6 +18,7 @@ use host::state::StateError;
 enum Kind {
     Usage,
     Config,
+    Auth,
     Connector,
     Grant,
     Output,
@@ -28,6 +30,7 @@ impl Kind {
         match self {
             Self::Usage => "usage",
             Self::Config => "config",
+            Self::Auth => "auth",
             Self::Connector => "connector",
             Self::Grant => "grant",
             Self::Output => "output",
@@ -71,6 +74,22 @@ impl CliError {
 
     pub(crate) fn internal(message: impl Into<String>) -> Self {
         Self::new(Kind::Internal, message)
+    }
+
+    /// Says why stored credentials cannot be used.
+    pub(crate) fn store(error: &StoreError) -> Self {
+        let next = match error {
+            StoreError::Key(_) => "mend the key file, or its permissions".to_owned(),
+            StoreError::Io { .. } => "check that the folder can be written and the disk has room".to_owned(),
+            StoreError::Sealed(path) => {
+                format!("give it the key that it had, or remove {} and store its values again", path.display())
+            }
+        };
+        Self::new(Kind::Auth, chain(error)).next(next)
+    }
+
+    pub(crate) fn auth(message: impl Into<String>) -> Self {
+        Self::new(Kind::Auth, message)
     }
 
     pub(crate) fn next(mut self, step: impl Into<String>) -> Self {
@@ -235,7 +254,11 @@ impl From<ConfigLoadError> for CliError {
             ConfigLoadError::NotAnObject(_) => "write keys and values, as in `org: rust-lang`".to_owned(),
             ConfigLoadError::Env { name, .. } => format!("set it, as in `export {name}=…`"),
             ConfigLoadError::File { .. } => "check the path in the configuration".to_owned(),
-            ConfigLoadError::Unknown { .. } => "write ${env:NAME} or ${file:PATH}".to_owned(),
+            ConfigLoadError::Secret { name, .. } => {
+                format!("store it with `host auth set CONNECTION {name}`, and the same --out")
+            }
+            ConfigLoadError::Store(error) => return Self::store(error),
+            ConfigLoadError::Unknown { .. } => "write ${env:NAME}, ${file:PATH} or ${secret:NAME}".to_owned(),
             ConfigLoadError::Setting(_) => "write --set KEY=VALUE, as in --set org=rust-lang".to_owned(),
         };
         Self::new(Kind::Config, chain(&error)).next(next)
@@ -246,6 +269,8 @@ impl From<OpenError> for CliError {
     fn from(error: OpenError) -> Self {
         let (kind, next) = match error {
             OpenError::Load(error) => return error.into(),
+            OpenError::Auth(refusal) => return Self::new(Kind::Auth, refusal.message).next(refusal.next),
+            OpenError::Scheme(_) => (Kind::Connector, "tell the connector's author"),
             OpenError::Config(ConfigError::Schema(_)) => {
                 (Kind::Connector, "tell the connector's author; the host cannot check a configuration against it")
             }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use clap::Args;
+use host::auth::{Parameter, Scheme};
 use host::engine::cache::Outcome;
+use host::run::OpenError;
 use serde_json::Value;
 
 use super::args::{ConnectorArgs, LimitArgs};
@@ -31,11 +33,13 @@ pub(crate) async fn inspect(args: InspectArgs, out: &mut Out) -> Result<Exit, Cl
     let summary = described.connector().summary();
     let wants = described.wants()?;
     let schema: Value = serde_json::from_str(&description.config_schema).unwrap_or_default();
+    let schemes = Scheme::read(&description.auth).map_err(|reason| CliError::from(OpenError::Scheme(reason)))?;
     if args.json {
         let value = serde_json::json!({
             "name": description.name, "version": description.version, "summary": description.summary,
             "docs_url": description.docs_url, "hosts": description.hosts, "methods": wants.methods, "secrets": wants.secrets, "limits": wants.limits,
             "config_schema": schema,
+            "auth": schemes.iter().map(scheme_json).collect::<Vec<_>>(),
             "file": summary.path, "bytes": summary.bytes, "digest": summary.digest,
             "imports": summary.imports, "exports": summary.exports, "core_instances": summary.core_instances,
         });
@@ -71,6 +75,12 @@ pub(crate) async fn inspect(args: InspectArgs, out: &mut Out) -> Result<Exit, Cl
     } else {
         out.table(&["key", "type", "default", "meaning"], &rows)?;
     }
+    if !schemes.is_empty() {
+        out.line("")?;
+        out.line("Authentication: auth.SCHEME.KEY (* required)")?;
+        let rows: Vec<Vec<String>> = schemes.iter().flat_map(scheme_rows).collect();
+        out.table(&["key", "type", "default", "meaning"], &rows)?;
+    }
     for (title, names) in [("Imports", &summary.imports), ("Exports", &summary.exports)] {
         out.line("")?;
         out.line(title)?;
@@ -79,6 +89,40 @@ pub(crate) async fn inspect(args: InspectArgs, out: &mut Out) -> Result<Exit, Cl
         }
     }
     Ok(Exit::Complete)
+}
+
+fn scheme_rows(scheme: &Scheme) -> Vec<Vec<String>> {
+    let row = |parameter: &Parameter| {
+        let fixed = scheme.fixed.get(parameter.name).map(String::as_str);
+        let required = if parameter.required && fixed.is_none() { "*" } else { "" };
+        let kind = match (parameter.choices.is_empty(), parameter.secret) {
+            (false, _) => parameter.choices.join(" | "),
+            (true, true) => "secret".to_owned(),
+            (true, false) => "string".to_owned(),
+        };
+        vec![
+            format!("auth.{}.{}{required}", scheme.name, parameter.name),
+            kind,
+            fixed.unwrap_or(parameter.default).to_owned(),
+            parameter.meaning.to_owned(),
+        ]
+    };
+    scheme.kind.parameters().iter().map(row).collect()
+}
+
+fn scheme_json(scheme: &Scheme) -> Value {
+    let parameters = scheme.kind.parameters();
+    let parameters: Vec<Value> = parameters
+        .iter()
+        .map(|parameter| {
+            let default = scheme.fixed.get(parameter.name).map_or(parameter.default, String::as_str);
+            serde_json::json!({
+                "name": parameter.name, "secret": parameter.secret, "required": parameter.required,
+                "default": default, "choices": parameter.choices, "meaning": parameter.meaning,
+            })
+        })
+        .collect();
+    serde_json::json!({"name": scheme.name, "signs_in": scheme.kind.signs_in(), "parameters": parameters})
 }
 
 /// Lists the properties of a schema, those inside of others with dots.

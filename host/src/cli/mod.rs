@@ -2,11 +2,13 @@
 
 mod archive;
 mod args;
+mod auth;
 mod check;
 mod connectors;
 mod error;
 mod grant;
 mod inspect;
+mod keyring;
 mod print;
 mod progress;
 mod replay;
@@ -50,6 +52,9 @@ enum Command {
     Run(Box<run::RunArgs>),
     /// Asks a connector whether its configuration and credentials work.
     Check(check::CheckArgs),
+    /// Signs in, and keeps a connection's credentials.
+    #[command(subcommand)]
+    Auth(auth::AuthCommand),
     /// Lists a connector's streams.
     Streams(streams::StreamsArgs),
     /// Shows what a connector is, what it reaches and how it is configured, without a request.
@@ -92,6 +97,7 @@ pub(crate) fn dispatch(cli: Cli) -> Result<Exit, CliError> {
     match cli.command {
         Command::Run(args) => block_on(run::run(*args, &mut out))?,
         Command::Check(args) => block_on(check::check(args, &mut out))?,
+        Command::Auth(args) => block_on(auth::auth(args, &mut out))?,
         Command::Streams(args) => block_on(streams::streams(args, &mut out))?,
         Command::Inspect(args) => block_on(inspect::inspect(args, &mut out))?,
         Command::Runs(args) => runs::runs(&args, &mut out),

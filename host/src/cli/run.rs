@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use host::event::Observer;
 use host::run::{Format, Options, PartLimits, Stop, Stopper, Verdict};
 
-use super::args::{ConfigArgs, ConnectorArgs, LimitArgs, NetworkArgs};
+use super::args::{ConfigArgs, ConnectorArgs, LimitArgs, NetworkArgs, store};
 use super::grant::GrantArgs;
 use super::print::{self, Out};
 use super::progress::{Progress, Style};
@@ -109,7 +109,8 @@ pub(crate) async fn run(args: RunArgs, out: &mut Out) -> Result<Exit, CliError> 
     let connection = args.connection.clone().unwrap_or_else(|| described.description().name.clone());
     host::run::check_connection(&connection)?;
     let about = |error: CliError| error.about(&args.connector.connector);
-    let sources = args.config.sources()?;
+    let store = store(&args.out, &connection)?;
+    let sources = args.config.sources(&store)?;
     let config = described.configure(sources.clone()).map_err(|error| about(error.into()))?;
     let came_along = args.connector.came_along()?;
     let grant = args.grant.decide(&described, &config, args.config.file(), came_along).map_err(about)?;
@@ -130,7 +131,7 @@ pub(crate) async fn run(args: RunArgs, out: &mut Out) -> Result<Exit, CliError> 
         concurrency: args.concurrency,
         parts: PartLimits { rows: args.part_rows.max(1), bytes: args.part_bytes.max(1), age: args.part_age },
         archive: !args.no_archive,
-        network: host::run::Network { grant, ..args.network.network(Some(&args.out))? },
+        network: host::run::Network { grant, ..args.network.network(Some(&args.out), store)? },
     };
     let report = host::run::run(described, options, observer, stop).await;
     let report = report.map_err(|error| CliError::from(error).about(&args.connector.connector))?;

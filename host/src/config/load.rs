@@ -1,6 +1,8 @@
-//! Reading a configuration: the file's syntax, `${env:NAME}` and `${file:PATH}` in its texts, and `--set` on top.
+//! Reading a configuration: the file's syntax, `${env:NAME}`, `${file:PATH}` and `${secret:NAME}` in its texts, and `--set` on top.
 
 use serde_json::{Map, Value};
+
+use crate::auth::store::StoreError;
 
 /// A configuration as its user gave it, before the connector's schema is known.
 #[derive(Clone, Default)]
@@ -26,6 +28,11 @@ pub trait Source {
     fn env(&self, name: &str) -> Option<String>;
     /// Returns the content of a file.
     fn file(&self, path: &str) -> std::io::Result<String>;
+    /// Returns a value that is stored for the connection.
+    ///
+    /// # Errors
+    /// Why the store cannot be used.
+    fn secret(&self, name: &str) -> Result<Option<String>, StoreError>;
 }
 
 /// Why a configuration could not be read.
@@ -63,7 +70,18 @@ pub enum LoadError {
         /// Why.
         source: std::io::Error,
     },
-    /// A `${…}` that is neither.
+    /// No such value is stored.
+    #[error("no value {name} is stored for the connection, and the configuration asks for it at {place}")]
+    Secret {
+        /// The value's name.
+        name: String,
+        /// Place in the configuration.
+        place: String,
+    },
+    /// Stored values cannot be had.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A `${…}` that is none of these.
     #[error("unknown source of a value: {text} at {place}")]
     Unknown {
         /// The text.
@@ -196,6 +214,9 @@ fn expand(text: &str, place: &str, source: &dyn Source) -> Result<(String, Optio
                     .unwrap_or(&content)
                     .to_owned()
             }
+            Some(("secret", name)) => source
+                .secret(name)?
+                .ok_or_else(|| LoadError::Secret { name: name.to_owned(), place: place.to_owned() })?,
             _ => {
                 return Err(LoadError::Unknown { text: format!("${{{reference}}}"), place: place.to_owned() });
             }
@@ -223,6 +244,10 @@ mod tests {
 
         fn file(&self, path: &str) -> std::io::Result<String> {
             if path == "/secret" { Ok("from-file\n".to_owned()) } else { Err(std::io::ErrorKind::NotFound.into()) }
+        }
+
+        fn secret(&self, name: &str) -> Result<Option<String>, StoreError> {
+            Ok((name == "token").then(|| "st0red".to_owned()))
         }
     }
 
@@ -259,6 +284,11 @@ mod tests {
             "the environment variable NOPE is not set, and the configuration asks for it at /a"
         );
         assert_eq!(error("c.yaml", "a: ${file:/nope}"), "cannot read /nope, which the configuration asks for at /a");
+        assert_eq!(
+            error("c.yaml", "a: ${secret:nope}"),
+            "no value nope is stored for the connection, and the configuration asks for it at /a"
+        );
+        assert_eq!(value("c.yaml", "a: ${secret:token}"), json!({"a": "st0red"}));
         assert_eq!(error("c.yaml", "a: ${vault:x}"), "unknown source of a value: ${vault:x} at /a");
         assert_eq!(error("c.ini", ""), "cannot tell the format of a configuration from its name: c.ini");
         assert_eq!(error("c.json", "[1]"), "a configuration holds keys and values, and this one is a list");

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 pub use self::load::{LoadError, Source, Sources, load};
 pub use self::validate::{Problem, SchemaError, SchemaFacts, nearest};
-use crate::auth::Secrets;
+use crate::auth::{Choice, Scheme, Secrets};
 
 /// A configuration that fits its connector.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub struct Config {
     pub given: Value,
     /// Places of secrets in what the user gave, as `auth.token` or `keys[].value`.
     pub secret_places: Vec<String>,
+    /// How requests are let in, where the connector's description has schemes and the user picks one.
+    pub auth: Option<Choice>,
     /// Secrets given in plain text in a configuration file or on the command line, and values from the environment or a
     /// file that the connector does not declare as secret: things to warn of.
     pub warnings: Vec<String>,
@@ -41,6 +43,33 @@ pub enum ConfigError {
     Secret(String),
 }
 
+/// Where the host's own part of a configuration is.
+const AUTH: &str = "/auth";
+
+/// Takes the host's part out of a configuration, with what the command line sets of it.
+fn take_auth(value: &mut Value, settings: &mut Vec<(String, String)>) -> Result<Value, Problem> {
+    let mut auth = value.as_object_mut().and_then(|members| members.shift_remove("auth")).unwrap_or_default();
+    let own = |key: &str| key == "auth" || key.starts_with("auth.");
+    for (key, text) in settings.iter().filter(|(key, _)| own(key)) {
+        let mut at = &mut auth;
+        for step in key.split('.').skip(1) {
+            if at.is_null() {
+                *at = Value::Object(serde_json::Map::new());
+            }
+            let Value::Object(members) = at else {
+                return Err(Problem {
+                    place: AUTH.to_owned(),
+                    reason: format!("{key} is set below something that has no keys"),
+                });
+            };
+            at = members.entry(step).or_insert(Value::Null);
+        }
+        *at = Value::String(text.clone());
+    }
+    settings.retain(|(key, _)| !own(key));
+    Ok(auth)
+}
+
 fn list(problems: &[Problem]) -> String {
     problems.iter().map(|problem| format!("  {problem}")).collect::<Vec<_>>().join("\n")
 }
@@ -52,17 +81,42 @@ impl Config {
     ///
     /// Every value that does not fit, with its place and reason.
     pub fn new(given: Sources, schema: &str) -> Result<Self, ConfigError> {
+        Self::with_schemes(given, schema, &[])
+    }
+
+    /// The same for a connector whose description has schemes of authentication: then `auth` is the host's, and the connector
+    /// sees nothing of it.
+    ///
+    /// # Errors
+    ///
+    /// Every value that does not fit, with its place and reason.
+    pub fn with_schemes(given: Sources, schema: &str, schemes: &[Scheme]) -> Result<Self, ConfigError> {
         let schema = validate::Schema::parse(schema)?;
-        let Sources { mut value, settings, outside } = given;
+        let Sources { mut value, mut settings, mut outside } = given;
+        let auth = if schemes.is_empty() {
+            Value::Null
+        } else {
+            outside.retain(|(pointer, _)| pointer != AUTH && !pointer.starts_with("/auth/"));
+            take_auth(&mut value, &mut settings).map_err(|problem| ConfigError::Invalid(vec![problem]))?
+        };
         for setting in &settings {
             schema.apply(&mut value, setting).map_err(|problem| ConfigError::Invalid(vec![problem]))?;
         }
         let given = value.clone();
         schema.fill_defaults(&mut value);
+        let hidden = Secrets::default();
+        let auth = Choice::read(schemes, &auth, &hidden);
         // What the user wrote counts: a default is no use of a property, though schemas may speak of what else its use
         // needs. Only a property that is required and has a default is fulfilled by that.
-        let problems = schema.problems(&given);
-        if !problems.is_empty() && !schema.problems(&value).is_empty() {
+        let mut problems = schema.problems(&given);
+        if !problems.is_empty() && schema.problems(&value).is_empty() {
+            problems.clear();
+        }
+        let auth = auth.unwrap_or_else(|wrong| {
+            problems.extend(wrong);
+            None
+        });
+        if !problems.is_empty() {
             return Err(ConfigError::Invalid(problems));
         }
         let places = schema.secret_places(&value);
@@ -74,10 +128,10 @@ impl Config {
                 ));
             }
         }
-        let (given, _) = secrets::split(given, &places).map_err(ConfigError::Secret)?;
-        let (visible, secrets) = secrets::split(value, &places).map_err(ConfigError::Secret)?;
+        let (given, _) = secrets::split(given, &places, Secrets::default()).map_err(ConfigError::Secret)?;
+        let (visible, secrets) = secrets::split(value, &places, hidden).map_err(ConfigError::Secret)?;
         let secret_places = places.iter().map(|place| validate::general_place(place)).collect();
-        Ok(Self { visible, secrets, given, secret_places, warnings })
+        Ok(Self { visible, secrets, given, secret_places, auth, warnings })
     }
 
     /// Returns a digest of what the connector reads by: everything but the secrets, which may be renewed at any time.

@@ -4,9 +4,8 @@ use serde_json::Value;
 
 use crate::auth::{Secret, Secrets};
 
-/// Replaces the texts at `places` (JSON pointers, also of whole objects or arrays) by placeholders.
-pub(super) fn split(mut value: Value, places: &[String]) -> Result<(Value, Secrets), String> {
-    let secrets = Secrets::default();
+/// Replaces the texts at `places` (JSON pointers, also of whole objects or arrays) by placeholders, and adds them to `secrets`.
+pub(super) fn split(mut value: Value, places: &[String], secrets: Secrets) -> Result<(Value, Secrets), String> {
     for place in places {
         if let Some(secret) = value.pointer_mut(place) {
             take(secret, place, &secrets)?;

@@ -266,8 +266,13 @@ impl Instance {
     /// When the connector crashes, misuses the contract, reaches a limit, or does not come to an end.
     pub async fn describe(&mut self) -> Result<source::Description, CallError> {
         let description = self.ask_description().await.map_err(starting)?;
-        let source::Description { name, version, summary, docs_url, config_schema, hosts, .. } = &description;
+        let source::Description { name, version, summary, docs_url, config_schema, hosts, auth, .. } = &description;
         let texts = [name, version, summary, config_schema].into_iter().chain(docs_url).chain(hosts);
+        let of_schemes = auth.iter().flat_map(|scheme| {
+            let parameters = scheme.parameters.iter().flat_map(|(name, value)| [name, value]);
+            std::iter::once(&scheme.name).chain(parameters)
+        });
+        let texts = texts.chain(of_schemes);
         let bytes: usize = texts.map(String::len).sum();
         if bytes > MAX_DESCRIPTION_BYTES {
             return Err(CallError::Misuse(format!(

@@ -186,6 +186,7 @@ mod tests {
                 "$defs": {"token": {"properties": {"token": {"writeOnly": true}, "next": {"$ref": "#/$defs/token"}}}}
             }"##
             .to_owned(),
+            auth: Vec::new(),
             hosts: vec!["{base_url}".to_owned(), "{site}.example.net".to_owned(), "cdn.example.com".to_owned()],
             methods: vec![Method::Post],
             budget: Budget {

@@ -54,7 +54,7 @@ use self::encoding::{ACCEPT_ENCODING, Codings, DecodeError};
 use self::request::Template;
 use self::retry::{Decision, Outcome, Try};
 use self::transport::{Failure, FailureKind, Incoming};
-use crate::auth::Secrets;
+use crate::auth::{Key, Refusal, Secrets, Session, Stamp};
 use crate::event::{Event, Observer, Silent};
 use crate::time::{SystemClock, Time};
 
@@ -108,6 +108,9 @@ pub enum Error {
         /// When to come back, in milliseconds since the Unix epoch.
         until_ms: u64,
     },
+    /// There are no credentials for the request: nobody has signed in, or the API gives no token.
+    #[error(transparent)]
+    Auth(#[from] Refusal),
     /// The archive can't be written, so the run can't go on.
     #[error(transparent)]
     Archive(#[from] archive::Error),
@@ -160,6 +163,8 @@ pub struct Config {
     pub transport: Arc<dyn Transport>,
     /// The values that placeholders stand for.
     pub secrets: Secrets,
+    /// How the API is to let requests in.
+    pub auth: Option<Arc<Session>>,
     /// What time it is.
     pub time: Arc<dyn Time>,
     /// Who is told what happens.
@@ -197,6 +202,7 @@ impl Config {
             policy,
             transport,
             secrets: Secrets::default(),
+            auth: None,
             time: Arc::new(SystemClock::new()),
             observer: Arc::new(Silent),
             archive: Archive::disabled(),
@@ -241,6 +247,16 @@ struct Answer {
 struct Attempt {
     outcome: Result<Answer, Failure>,
     decision: Decision,
+    stamp: Option<Stamp>,
+}
+
+/// A request whose turn it is.
+struct Admitted<'a> {
+    permit: &'a mut budget::Permit,
+    /// The key that it uses.
+    key: Key,
+    /// Who lets it in.
+    session: Option<&'a Session>,
 }
 
 impl Client {
@@ -345,16 +361,20 @@ impl Client {
             }
         }
         template.check_placeholders(&config.secrets)?;
+        let mut session = config.auth.as_deref().filter(|session| session.covers(&template.url));
         for hop in 0..=redirect::MAX_REDIRECTS {
             let (answer, attempts) = match &config.tape {
                 Some(tape) => self.play_until_final(tape, &template, hop, before)?,
-                None => self.send_until_final(read, &template, hop, before).await?,
+                None => self.send_until_final(read, &template, hop, before, session).await?,
             };
             let location = answer.headers.iter().find(|(name, _)| name == "location").map(|(_, value)| value.as_str());
             let accepted = request.accept.contains(&answer.status);
             match location {
                 Some(location) if redirect::is_redirect(answer.status) && !accepted => {
-                    template = redirect::follow(&template, answer.status, location, &config.secrets)?;
+                    let next = redirect::follow(&template, answer.status, location, &config.secrets)?;
+                    // Whoever is led elsewhere goes there, and back again, without what lets them in.
+                    session = session.filter(|_| next.url.origin() == template.url.origin());
+                    template = next;
                 }
                 _ if accepted || (200..300).contains(&answer.status) => {
                     let Answer { status, headers, body, received_bytes } = answer;
@@ -378,9 +398,11 @@ impl Client {
         template: &Template,
         hop: u32,
         before: u32,
+        session: Option<&Session>,
     ) -> Result<(Answer, u32), Error> {
         let config = &self.shared.config;
         let host = budget_name(&template.url);
+        let mut renewed = false;
         let mut failures = before;
         let mut served = None;
         for attempt in before.saturating_add(1).. {
@@ -388,15 +410,26 @@ impl Client {
             allowed.and_then(|()| config.policy.allows_method(&template.method)).map_err(|denial| {
                 Error::Denied(if hop > 0 { format!("after a redirect, {denial}") } else { denial.to_string() })
             })?;
-            let budget = self.shared.budgets.of_url(&template.url, None);
-            let mut permit = self.shared.budgets.admit(read, &budget).await?;
+            // Each of several keys has budgets of its own.
+            let keys = session.map_or_else(|| Ok(vec![Key::default()]), |session| session.keys(&host))?;
+            let budgets: Vec<_> =
+                keys.iter().map(|key| self.shared.budgets.of_url(&template.url, key.name.as_deref())).collect();
+            let (index, mut permit) = self.shared.budgets.admit_any(read, &budgets).await?;
+            let key = keys.into_iter().nth(index).unwrap_or_default();
+            let budget = permit.name().to_owned();
             if let Err(error) = self.whole_circuit(&host) {
                 permit.cost_nothing();
                 return Err(error);
             }
             let served_before = served.unwrap_or_else(|| permit.progress());
-            let Attempt { outcome, decision } =
-                self.attempt(read, template, hop, attempt, failures + 1, &mut permit).await?;
+            let admitted = Admitted { permit: &mut permit, key, session };
+            let Attempt { outcome, decision, stamp } =
+                self.attempt(read, template, hop, attempt, failures + 1, admitted).await?;
+            if let (Some(session), Some(stamp), Ok(Answer { status: 401, .. })) = (session, stamp, &outcome)
+                && session.refused(&host, stamp, &mut renewed).await
+            {
+                continue;
+            }
             let now_ms = config.time.now_ms();
             let (delay, reason, whole_budget) = match decision {
                 Decision::Final => return self.settle(outcome, attempt),
@@ -431,13 +464,13 @@ impl Client {
     }
 
     /// Takes what an answer says of the server's budgets, which may be another one than was thought.
-    fn learn(&self, url: &Url, headers: &[(String, String)], permit: &mut budget::Permit) {
+    fn learn(&self, url: &Url, key: Option<&str>, headers: &[(String, String)], permit: &mut budget::Permit) {
         let config = &self.shared.config;
         let now_ms = config.time.now_ms();
         let windows = learned::windows(headers, &config.budget_headers, now_ms);
         if let Some(resource) = learned::bucket(headers, &config.budget_headers) {
             self.shared.budgets.routed(url, &resource);
-            let name = self.shared.budgets.of_url(url, None);
+            let name = self.shared.budgets.of_url(url, key);
             if name != permit.name() {
                 self.shared.budgets.learn(&name, &windows, permit.sent_ms());
                 return permit.cost_nothing();
@@ -464,10 +497,14 @@ impl Client {
         hop: u32,
         attempt: u32,
         try_number: u32,
-        permit: &mut budget::Permit,
+        Admitted { permit, key, session }: Admitted<'_>,
     ) -> Result<Attempt, Error> {
         let config = &self.shared.config;
-        let outgoing = credentials::fill(template, &config.secrets)?;
+        let mut outgoing = credentials::fill(template, &config.secrets)?;
+        let stamp = match session {
+            Some(session) => Some(session.put(&mut outgoing, key.index).await?),
+            None => None,
+        };
         let started_ms = config.time.now_ms();
         let start = config.time.monotonic();
         config.observer.observe(Event::Requesting { read: read.to_owned() });
@@ -494,7 +531,7 @@ impl Client {
         let seen = match &outcome {
             Ok(answer) => {
                 config.observer.observe(Event::Answered { read: read.to_owned(), bytes: answer.received_bytes });
-                self.learn(&template.url, &answer.headers, permit);
+                self.learn(&template.url, key.name.as_deref(), &answer.headers, permit);
                 Outcome::Answered { status: answer.status, headers: &answer.headers, body: &answer.body }
             }
             Err(failure) => Outcome::Failed(failure),
@@ -510,7 +547,7 @@ impl Client {
         if outcome.is_ok() && !matches!(decision, Decision::Throttled { .. }) {
             permit.served();
         }
-        Ok(Attempt { outcome, decision })
+        Ok(Attempt { outcome, decision, stamp })
     }
 
     /// Decodes and redacts an answer, and writes down what came of it.
@@ -650,7 +687,8 @@ pub fn budget_name(url: &Url) -> String {
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
-fn http_date(at_ms: u64) -> String {
+/// Writes a time as HTTP does: `Sun, 06 Nov 1994 08:49:37 GMT`.
+pub fn http_date(at_ms: u64) -> String {
     // The year 9999; the format has no place for more.
     let at_ms = at_ms.min(253_402_300_799_000);
     httpdate::fmt_http_date(std::time::UNIX_EPOCH + Duration::from_millis(at_ms))

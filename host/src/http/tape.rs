@@ -233,13 +233,16 @@ impl Client {
                 Ok(answer) => Outcome::Answered { status: answer.status, headers: &answer.headers, body: &answer.body },
                 Err(failure) => Outcome::Failed(failure),
             };
+            let is_401 = matches!(&outcome, Ok(answer) if answer.status == 401);
             let given_up = attempt >= config.retry.attempts;
             // The number of the try only tells when to give up, and that the tape knows.
             let this = Try { number: before, repeatable: template.repeatable, now_ms, jitter: 0.0 };
             match config.retry.decide(this, seen) {
-                // Another attempt after a final answer is that of an answer which the connector rejected.
+                // Another attempt after a final answer is that of an answer which the connector rejected, but for a 401: then the
+                // token was renewed, or another key taken.
                 Decision::Again { .. } | Decision::Throttled { .. }
                     if tape.has(key_of_template(template, hop, attempt + 1)) => {}
+                Decision::Final if is_401 && tape.has(key_of_template(template, hop, attempt + 1)) => {}
                 // The run was stopped, or would have had to wait too long, before it tried again.
                 Decision::Again { .. } | Decision::Throttled { .. } if !given_up => {
                     return Err(Error::Replay(tape.not_recorded(template)));

@@ -392,8 +392,8 @@ pub fn check_connection(name: &str) -> Result<(), RunError> {
     if is_name(name) { Ok(()) } else { Err(RunError::ConnectionName(name.to_owned())) }
 }
 
-/// A name that is safe as a file name and in SQL's and a shell's eyes dull.
-fn is_name(name: &str) -> bool {
+/// Tells whether a name can be a connection's: one that is safe as a file name, and dull in the eyes of SQL and a shell.
+pub fn is_name(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= 100
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')

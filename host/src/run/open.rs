@@ -8,7 +8,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::recording::CallNote;
-use crate::auth::Secrets;
+use crate::auth::{self, Refusal, Scheme, Secrets, Session, Store};
 use crate::capability::http::HttpCtx;
 use crate::capability::log::LogCtx;
 use crate::capability::output::OutputCtx;
@@ -51,6 +51,8 @@ pub struct Network {
     pub max_in_flight: usize,
     /// Most bytes of a response.
     pub max_body_bytes: u64,
+    /// Where tokens are kept between runs; without one they are lost with the process.
+    pub store: Option<Store>,
 }
 
 /// Why a connector could not be opened.
@@ -90,9 +92,26 @@ pub enum OpenError {
     /// The configuration gives a secret that was taken out of the grant.
     #[error("the configuration gives the secret {0}, which is not granted to the connector")]
     SecretNotGranted(String),
+    /// The description's schemes of authentication can't be used.
+    #[error("the connector's description is wrong: {0}")]
+    Scheme(String),
+    /// There are no credentials.
+    #[error("{}", .0.message)]
+    Auth(Refusal),
     /// TLS could not be set up.
     #[error("cannot set up TLS")]
     Transport(#[from] http::transport::BuildError),
+}
+
+/// An answer with a token has some kilobytes.
+const MAX_TOKEN_BYTES: u64 = 1024 * 1024;
+
+/// Says why a call failed: the connector has no part in it where there are no credentials.
+fn call_failed(function: &'static str, source: CallError) -> OpenError {
+    match source {
+        CallError::Host(http::Error::Auth(refusal)) => OpenError::Auth(refusal),
+        source => OpenError::Call { function, source },
+    }
 }
 
 /// What a connector says of itself, and the state it was asked in.
@@ -115,6 +134,7 @@ pub struct Opened {
     pub(crate) config: Config,
     pub(crate) config_text: String,
     pub(crate) client: http::Client,
+    session: Option<Arc<Session>>,
     pub(crate) archive: Archive,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) time: Arc<dyn Time>,
@@ -192,7 +212,8 @@ impl Described {
     ///
     /// Every value that does not fit.
     pub fn configure(&self, sources: Sources) -> Result<Config, OpenError> {
-        Ok(Config::new(sources, &self.description.config_schema)?)
+        let schemes = Scheme::read(&self.description.auth).map_err(OpenError::Scheme)?;
+        Ok(Config::with_schemes(sources, &self.description.config_schema, &schemes)?)
     }
 
     /// Gives the connector its configuration and its way out.
@@ -215,6 +236,7 @@ impl Described {
         for name in config.secrets.weak() {
             warn(format!("the secret {name} is so short that it cannot be kept out of logs and archives"));
         }
+        let session = self.session(&config, network, observer.clone(), run)?.map(Arc::new);
         let grant = match &network.grant {
             Some(grant) => grant.clone(),
             None => self.wants()?,
@@ -227,6 +249,7 @@ impl Described {
         let transport = http::Network::new(network.transport.clone(), resolver)?;
         let client = http::Client::new(http::Config {
             secrets: config.secrets.clone(),
+            auth: session.clone(),
             time: self.time.clone(),
             observer: observer.clone(),
             archive: archive.clone(),
@@ -250,6 +273,7 @@ impl Described {
             config,
             config_text,
             client,
+            session,
             archive,
             observer,
             time,
@@ -258,7 +282,70 @@ impl Described {
     }
 }
 
+impl Described {
+    /// Makes the session of the scheme that the user picked.
+    fn session(
+        &self,
+        config: &Config,
+        network: &Network,
+        observer: Arc<dyn Observer>,
+        run: &str,
+    ) -> Result<Option<Session>, OpenError> {
+        let Some(mut choice) = config.auth.clone() else { return Ok(None) };
+        choice.fill(|text| fill_host(text, config).map(|(filled, _)| filled))?;
+        let mut hosts = Vec::new();
+        for host in &self.description.hosts {
+            hosts.push(fill_host(host, config)?.0.parse()?);
+        }
+        // The server that gives out tokens is one that the connector itself cannot reach by this.
+        let mut policy = Policy::default();
+        for name in ["token_url", "device_url"] {
+            let Some(url) = choice.option(name) else { continue };
+            let pattern: HostPattern = url.parse()?;
+            policy = if choice.is_given(name) { policy.named(pattern) } else { policy.described(pattern) };
+        }
+        let policy = Arc::new(policy.method(http::Method::POST));
+        let resolver = http::address::Resolver::new(policy.clone(), Arc::new(SystemNames));
+        let transport = http::Network::new(network.transport.clone(), resolver)?;
+        let client = http::Client::new(http::Config {
+            time: self.time.clone(),
+            retry: network.retry,
+            max_wait: network.max_wait,
+            max_in_flight: network.max_in_flight,
+            max_body_bytes: network.max_body_bytes.min(MAX_TOKEN_BYTES),
+            seed: seed(run, "auth"),
+            ..http::Config::new(policy, Arc::new(transport))
+        });
+        let parts = auth::Parts {
+            hosts,
+            secrets: config.secrets.clone(),
+            client,
+            store: network.store.clone(),
+            time: self.time.clone(),
+            observer,
+            login: "host auth login CONNECTOR".to_owned(),
+        };
+        Session::new(&choice, parts).map(Some).map_err(OpenError::Auth)
+    }
+}
+
 impl Opened {
+    /// Signs a person in.
+    ///
+    /// # Errors
+    ///
+    /// When the configuration picks no scheme that has a sign-in, or the person does not sign in.
+    pub async fn login(&self, within: Duration, tell: impl FnOnce(auth::login::Prompt)) -> Result<(), OpenError> {
+        let none = || {
+            Refusal::new("the configuration picks no scheme", "write one at auth; `host inspect CONNECTOR` lists them")
+        };
+        let session = self.session.as_ref().ok_or_else(none).map_err(OpenError::Auth)?;
+        auth::login::login(session, within, tell).await.map_err(|refusal| {
+            let message = self.secrets().redact(&refusal.message).into_owned();
+            OpenError::Auth(Refusal { message, ..refusal })
+        })
+    }
+
     /// Returns the description.
     pub fn description(&self) -> &source::Description {
         &self.description
@@ -307,7 +394,7 @@ impl Opened {
     pub async fn check(&self) -> Result<(), OpenError> {
         let mut instance = self.plain_instance("check").await?;
         let result = instance.check(&self.config_text).await;
-        result.map_err(|source| OpenError::Call { function: "check", source })?.map_err(|error| self.refused(error))
+        result.map_err(|source| call_failed("check", source))?.map_err(|error| self.refused(error))
     }
 
     /// Asks the connector for its streams.
@@ -319,8 +406,8 @@ impl Opened {
         let mut instance = self.plain_instance("streams").await?;
         let result = instance.streams(&self.config_text).await;
         let noted = self.note_heard("streams", &mut instance).await;
-        noted.map_err(|source| OpenError::Call { function: "streams", source })?;
-        result.map_err(|source| OpenError::Call { function: "streams", source })?.map_err(|error| self.refused(error))
+        noted.map_err(|source| call_failed("streams", source))?;
+        result.map_err(|source| call_failed("streams", source))?.map_err(|error| self.refused(error))
     }
 
     /// Asks the connector for the partitions of a stream. An empty list stands for the whole stream.
@@ -329,7 +416,7 @@ impl Opened {
         stream: &str,
         storage: Committed,
     ) -> Result<Vec<source::Partition>, OpenError> {
-        let call = |source| OpenError::Call { function: "partitions", source };
+        let call = |source| call_failed("partitions", source);
         let label: Arc<str> = stream.into();
         let note = CallNote::of("partitions");
         let mut instance = self.instance(&label, None, storage, note).await.map_err(call)?;

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::bindings::exports::ingest::connector::source as wit;
 use crate::pages::{Pages, Paginator};
-use crate::{Error, Method, Request, Result};
+use crate::{Auth, Error, Method, Request, Result};
 
 /// A connector. The type is its own configuration: `self` is what the user wrote, already read.
 ///
@@ -63,6 +63,7 @@ pub struct Description {
     rates: Vec<(u32, Duration, u32)>,
     concurrency: Option<u32>,
     budget_headers: BudgetHeaders,
+    auth: Vec<Auth>,
 }
 
 /// Names of the headers in which an API tells its limits, where it does not use the usual ones.
@@ -93,6 +94,7 @@ impl Description {
             rates: Vec::new(),
             concurrency: None,
             budget_headers: BudgetHeaders::default(),
+            auth: Vec::new(),
         }
     }
 
@@ -142,6 +144,14 @@ impl Description {
     #[must_use]
     pub fn budget_headers(mut self, headers: BudgetHeaders) -> Self {
         self.budget_headers = headers;
+        self
+    }
+
+    /// Adds a way in which the API lets a client in. With any, the configuration's `auth` belongs to the host, which asks
+    /// the user for the values and puts them into requests; the connector sees nothing of it.
+    #[must_use]
+    pub fn auth(mut self, scheme: Auth) -> Self {
+        self.auth.push(scheme);
         self
     }
 
@@ -301,6 +311,7 @@ impl<T: Connector> wit::Guest for Component<T> {
             rates,
             concurrency,
             budget_headers,
+            auth,
         } = T::describe();
         let rates = rates.into_iter().map(|(requests, per, burst)| wit::Rate {
             requests,
@@ -313,8 +324,9 @@ impl<T: Connector> wit::Guest for Component<T> {
             concurrency,
             headers: wit::BudgetHeaders { limit, remaining, reset, bucket },
         };
+        let auth = auth.into_iter().map(Into::into).collect();
         let methods = methods.into_iter().map(Into::into).collect();
-        wit::Description { name, version, summary, docs_url, config_schema, hosts, methods, budget }
+        wit::Description { name, version, summary, docs_url, config_schema, hosts, methods, budget, auth }
     }
 
     fn check(config: String) -> Result<(), wit::Error> {

@@ -2,6 +2,7 @@
 #![deny(missing_docs)]
 #![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test that fails may panic"))]
 
+mod auth;
 pub mod bindings;
 pub mod clock;
 mod connector;
@@ -19,6 +20,7 @@ pub mod storage;
 pub mod testing;
 pub mod url;
 
+pub use auth::{Auth, AuthKind};
 pub use connector::{BudgetHeaders, Component, Connector, Description, Partition, Read, Stream, parse_config};
 pub use error::{Error, Result};
 pub use http::{HttpError, Pending, Response};
@@ -32,8 +34,8 @@ pub use serde_json::json;
 pub mod prelude {
     pub use crate::pages::{Cursor, Keyset, LinkHeader, Offset, PageNumber, Paginator, Watermark};
     pub use crate::{
-        Connector, Description, Error, Flow, Method, Page, Partition, Read, Request, Response, ResponseView, Result,
-        Secret, Stream, description, json,
+        Auth, AuthKind, Connector, Description, Error, Flow, Method, Page, Partition, Read, Request, Response,
+        ResponseView, Result, Secret, Stream, description, json,
     };
     pub use serde::{Deserialize, Serialize};
 }

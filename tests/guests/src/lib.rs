@@ -25,7 +25,7 @@ use connector_sdk::prelude::*;
 pub mod prelude {
     pub use connector_sdk::prelude::*;
 
-    pub use crate::{Config, Connection, Guest, healthy};
+    pub use crate::{Config, Connection, Guest, MASK, healthy};
 }
 
 /// The configuration of every case.
@@ -38,7 +38,14 @@ pub struct Config {
     pub token: Option<Secret>,
     /// Another URL, which the description does not name.
     pub elsewhere: Option<String>,
+    /// Texts to look for in the guest's memory, each byte of them changed by [`MASK`] and in hexadecimal digits, so that
+    /// looking for them puts none of them there.
+    #[serde(default)]
+    pub masked: Vec<String>,
 }
+
+/// What changes the bytes of [`Config::masked`].
+pub const MASK: u8 = 0x5a;
 
 impl Config {
     /// Makes a request for a path of the API.
@@ -94,6 +101,7 @@ pub fn description() -> Description {
             "url": {"type": "string", "default": "https://api.example.com"},
             "token": {"type": "string", "writeOnly": true},
             "elsewhere": {"type": "string"},
+            "masked": {"type": "array", "items": {"type": "string"}},
         }
     }))
 }

@@ -5,6 +5,7 @@
 pub mod datasette;
 pub mod kinto;
 pub mod octokit;
+pub mod oidc;
 mod process;
 
 use std::{io, path::PathBuf, time::Duration};

@@ -88,7 +88,7 @@ impl Times {
     }
 
     fn commits(&self, from: Instant, to: Instant) -> usize {
-        Self::of(&self.committed).iter().filter(|at| (from..to).contains(at)).count()
+        Self::of(&self.committed).iter().filter(|at| (from..to).contains(*at)).count()
     }
 }
 
@@ -140,6 +140,7 @@ fn network(rate: Option<Rate>) -> Network {
         max_wait: Duration::from_secs(3600),
         max_in_flight: 16,
         max_body_bytes: 64 << 20,
+        store: None,
     }
 }
 

@@ -1,0 +1,173 @@
+//! oidc-provider, a certified authorization server, with an API behind its tokens; and oauth2-mock-server, which fails.
+//!
+//! What the provider is like is in `servers/oidc.mjs`: no tolerance for clocks, refresh tokens that are used once, and a family
+//! of tokens that is revoked as soon as one of them comes again.
+
+use std::process::Command;
+
+use regex::Regex;
+use serde_json::Value;
+
+use super::{
+    ServerError, client, installed,
+    process::{Process, free_port},
+};
+
+/// The secret of the clients that have one: with all that has to be encoded.
+pub const SECRET: &str = "s3cr:et/+%~";
+
+/// The running provider.
+#[derive(Debug)]
+pub struct Oidc {
+    base: String,
+    _process: Process,
+}
+
+impl Oidc {
+    /// Starts it with access tokens that live `ttl_s` seconds, and a client whose public key is `jwk`.
+    ///
+    /// # Errors
+    /// Where it is not installed or does not come up.
+    pub fn start(ttl_s: u64, jwk: &Value) -> Result<Self, ServerError> {
+        installed("node_modules/oidc-provider/package.json")?;
+        let script = installed("oidc.mjs")?;
+        let port = free_port()?;
+        let mut command = Command::new("node");
+        command.arg(script).arg(port.to_string());
+        command.env("CLIENT_JWK", jwk.to_string()).env("ACCESS_TTL", ttl_s.to_string()).env("NODE_NO_WARNINGS", "1");
+        let process = Process::start("oidc-provider", command, tempfile::tempdir()?, port)?;
+        Ok(Self { base: format!("http://127.0.0.1:{port}"), _process: process })
+    }
+
+    /// The URL of a path.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
+    /// How often a token was asked for.
+    ///
+    /// # Errors
+    /// Where the server does not answer.
+    pub fn asked(&self) -> Result<usize, ServerError> {
+        let text = self.admin("asked")?;
+        let asked: Value = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        Ok(asked.as_array().map_or(0, Vec::len))
+    }
+
+    /// Does something that only a test may: `end` the tokens that the API has seen, `hold-token` or `hold-items` for the next
+    /// answer, and say what is `held`.
+    ///
+    /// # Errors
+    /// Where the server does not answer.
+    pub fn admin(&self, what: &str) -> Result<String, ServerError> {
+        Browser::default().get(&self.url(&format!("/admin/{what}"))).map(|page| page.body)
+    }
+}
+
+/// oauth2-mock-server, whose token endpoint answers every third time with 503.
+#[derive(Debug)]
+pub struct Flaky {
+    base: String,
+    _process: Process,
+}
+
+impl Flaky {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// Where it is not installed or does not come up.
+    pub fn start() -> Result<Self, ServerError> {
+        installed("node_modules/oauth2-mock-server/package.json")?;
+        let script = installed("oauth2-mock.mjs")?;
+        let port = free_port()?;
+        let mut command = Command::new("node");
+        command.arg(script).arg(port.to_string());
+        let process = Process::start("oauth2-mock-server", command, tempfile::tempdir()?, port)?;
+        Ok(Self { base: format!("http://127.0.0.1:{port}"), _process: process })
+    }
+
+    /// Where tokens are given out.
+    #[must_use]
+    pub fn token_url(&self) -> String {
+        format!("{}/token", self.base)
+    }
+}
+
+fn wrong(answer: String) -> ServerError {
+    ServerError::Answer { name: "oidc-provider", answer }
+}
+
+/// A person with a browser, who agrees to everything: follows redirects, keeps cookies, and sends forms.
+#[derive(Debug, Default)]
+pub struct Browser {
+    cookies: Vec<(String, String)>,
+}
+
+struct Page {
+    body: String,
+    url: url::Url,
+}
+
+impl Browser {
+    /// Opens a page, and goes wherever it leads, sending each form that is met.
+    ///
+    /// # Errors
+    /// Where a server does not answer, or goes in a circle.
+    pub fn sign_in(&mut self, url: &str) -> Result<(), ServerError> {
+        let mut page = self.get(url)?;
+        let field = Regex::new(r#"name="([^"]+)"[^>]*value="([^"]*)""#).map_err(|error| wrong(error.to_string()))?;
+        let action = Regex::new(r#"action="([^"]+)""#).map_err(|error| wrong(error.to_string()))?;
+        for _ in 0..5 {
+            let Some(form) =
+                page.body.split("<form").nth(1).and_then(|rest| rest.split("</form").next()).map(str::to_owned)
+            else {
+                return Ok(());
+            };
+            let fields: Vec<(String, String)> =
+                field.captures_iter(&form).map(|found| (found[1].to_owned(), found[2].to_owned())).collect();
+            let target = action.captures(&form).map_or_else(String::new, |found| found[1].to_owned());
+            let target = page.url.join(&target).map_err(|error| wrong(error.to_string()))?;
+            page = self.go(target, Some(fields))?;
+        }
+        Err(wrong("forms without end".to_owned()))
+    }
+
+    fn get(&mut self, url: &str) -> Result<Page, ServerError> {
+        self.go(url::Url::parse(url).map_err(|error| wrong(error.to_string()))?, None)
+    }
+
+    fn go(&mut self, mut url: url::Url, mut form: Option<Vec<(String, String)>>) -> Result<Page, ServerError> {
+        for _ in 0..12 {
+            let cookies =
+                self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ");
+            let answer = match form.take() {
+                None => client().get(url.as_str()).config().max_redirects(0).build().header("cookie", &cookies).call(),
+                Some(fields) => client()
+                    .post(url.as_str())
+                    .config()
+                    .max_redirects(0)
+                    .build()
+                    .header("cookie", &cookies)
+                    .send_form(fields.iter().map(|(name, value)| (name.as_str(), value.as_str()))),
+            };
+            let mut answer = answer.map_err(|error| wrong(error.to_string()))?;
+            for cookie in answer.headers().get_all("set-cookie") {
+                let pair = cookie.to_str().unwrap_or_default().split(';').next().unwrap_or_default();
+                if let Some((name, value)) = pair.split_once('=') {
+                    self.cookies.retain(|(own, _)| own != name);
+                    self.cookies.push((name.to_owned(), value.to_owned()));
+                }
+            }
+            let location = answer.headers().get("location").and_then(|value| value.to_str().ok()).map(str::to_owned);
+            match location.filter(|_| answer.status().is_redirection()) {
+                Some(location) => url = url.join(&location).map_err(|error| wrong(error.to_string()))?,
+                None => {
+                    let body = answer.body_mut().read_to_string().map_err(|error| wrong(error.to_string()))?;
+                    return Ok(Page { body, url });
+                }
+            }
+        }
+        Err(wrong("redirects without end".to_owned()))
+    }
+}
