@@ -168,7 +168,8 @@ fn leftovers(out: &Path) -> anyhow::Result<Vec<String>> {
         }
         for file in std::fs::read_dir(folder.path())? {
             let name = file?.file_name().to_string_lossy().into_owned();
-            if !name.starts_with("part-") && name != "_schema.json" {
+            let connector = folder.file_name() == "_connectors" && name.ends_with(".wasm");
+            if !name.starts_with("part-") && name != "_schema.json" && !connector {
                 found.push(format!("{}/{name}", folder.file_name().display()));
             }
         }

@@ -70,7 +70,8 @@ fn exchanges_are_listed_printed_and_exported_without_secrets() -> anyhow::Result
     ensure!(table.trim_start().starts_with("run ") && table.contains(id), "{table}");
 
     let har = works(&connection, &["archive", "export", id])?.stdout;
-    ensure!(har.contains("__secret.auth.bearer__") && !har.contains(SECRET), "a secret, or no placeholder");
+    // The host lets the requests in, and what it puts into them for that is not kept at all.
+    ensure!(!har.contains(SECRET) && !har.to_lowercase().contains("authorization"), "a secret: {har}");
     let har: Value = serde_json::from_str(&har)?;
     let entries = har["log"]["entries"].as_array().context("entries")?;
     assert_eq!((entries.len(), &har["log"]["version"]), (5, &json!("1.2")));

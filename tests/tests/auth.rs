@@ -168,7 +168,7 @@ fn no_scheme_leaves_a_secret_in_the_memory_of_the_guest() -> anyhow::Result<()> 
         let config = json!({"url": api.url("").trim_end_matches('/'), "auth": auth,
                             "masked": needles.iter().map(|text| masked(text)).collect::<Vec<_>>()});
         let connection = Connection::new(&guest.display().to_string(), &config)?;
-        let run = connection.run(&["--verbose"])?;
+        let run = connection.run(&["--verbose", "--grant"])?;
         let records = connection.records("items")?;
         ensure!(
             records.len() == 1 && records[0]["found"] == seen.as_str(),

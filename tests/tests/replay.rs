@@ -191,7 +191,8 @@ fn tried(name: &str, with: &str, more: &[&str], code: i32) -> anyhow::Result<End
     scene.call(api.url(""), "http://API");
     let out = scene.path("out").display().to_string();
     let (connector, url) = (guest("reads_by_cursor")?, format!("url={}", api.url("")));
-    let ran = call(&["run", &connector, "--set", &url, "--out", &out, "--quiet"])?;
+    let lock = scene.path("connectors.lock").display().to_string();
+    let ran = call(&["run", &connector, "--set", &url, "--out", &out, "--quiet", "--grant", "--lock", &lock])?;
     ensure!(ran.code == Some(0), "{ran:#?}");
     drop(api);
     let with = guest(with)?;

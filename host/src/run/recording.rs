@@ -10,7 +10,7 @@
 //! | `commit` | the stream | before each commit: the pages in it, in the order in which they were written |
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -119,10 +119,10 @@ pub(crate) fn connector_path(out: &Path, digest: &str) -> PathBuf {
 pub(crate) fn keep_connector(out: &Path, described: &Described) -> Result<(), CommitError> {
     let digest = &described.connector().summary().digest;
     let path = connector_path(out, digest);
-    if path.exists() {
-        return Ok(());
-    }
     let copy = || {
+        if path.exists() {
+            return remove_unfinished(&path);
+        }
         let bytes = fs::read(&described.path)?;
         if hex(Sha256::digest(&bytes).as_slice()) != *digest {
             // It was built anew since it was loaded: a replay has to be given the connector.
@@ -133,7 +133,28 @@ pub(crate) fn keep_connector(out: &Path, described: &Described) -> Result<(), Co
         let mut file = File::create(&unfinished)?;
         file.write_all(&bytes)?;
         file.sync_all()?;
-        fs::rename(&unfinished, &path)
+        match fs::rename(&unfinished, &path) {
+            // Another run was first, and took this one for a dead one's.
+            Err(missing) if missing.kind() == io::ErrorKind::NotFound && path.exists() => Ok(()),
+            Err(error) => Err(error),
+            Ok(()) => remove_unfinished(&path),
+        }
     };
     copy().map_err(|source| CommitError::Io { path: path.clone(), source })
+}
+
+/// Removes what runs left behind that died while they made this copy.
+fn remove_unfinished(path: &Path) -> io::Result<()> {
+    let (Some(folder), Some(stem)) = (path.parent(), path.file_stem()) else { return Ok(()) };
+    for entry in fs::read_dir(folder)? {
+        let other = entry?.path();
+        let same = other.file_stem().map(Path::new).and_then(Path::file_stem) == Some(stem);
+        if same && other.extension().is_some_and(|extension| extension == "tmp") {
+            match fs::remove_file(&other) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+    }
+    Ok(())
 }

@@ -110,7 +110,6 @@ impl ReadHandle {
     }
 }
 
-#[expect(clippy::large_enum_variant, reason = "nearly all items are pages, and each is moved once")]
 enum Item {
     Page { read: Arc<ReadHandle>, emitted: Box<Emitted>, _room: OwnedSemaphorePermit },
     End { read: Arc<ReadHandle>, end: End, reply: oneshot::Sender<ReadReport> },
