@@ -8,8 +8,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-/// Hashes that one pass holds in memory: 32 MiB.
-const PASS_KEYS: u64 = 4 << 20;
+/// Hashes that one pass holds in memory: 8 MiB, so that ten million records need no more memory than one million do.
+const PASS_KEYS: u64 = 1 << 20;
 
 /// Bytes that are gathered before they are written: a write for each page costs more than the keys.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -83,8 +83,8 @@ impl Keys {
         for pass in 0..passes {
             let mut seen = Vec::with_capacity(usize::try_from(self.count / passes).unwrap_or(0));
             self.each(|hash| {
-                // Hashes are spread evenly, so their remainders are too.
-                if hash % passes == pass {
+                // Hashes are spread evenly, so each part of their range holds as many.
+                if (u128::from(hash) * u128::from(passes)) >> 64 == u128::from(pass) {
                     seen.push(hash);
                 }
             })?;
