@@ -288,7 +288,7 @@ impl From<OpenError> for CliError {
             }
             OpenError::Host(_) => (Kind::Connector, "mend the value it is filled from, or tell the connector's author"),
             OpenError::HostValue(_) => (Kind::Config, "set it in the configuration or with --set"),
-            OpenError::SecretNotGranted(_) => (
+            OpenError::SecretNotGranted(_) | OpenError::TokensNotGranted(_) => (
                 Kind::Grant,
                 "leave it out of the configuration, or run with --grant after taking the connector out of connectors.lock",
             ),

@@ -137,6 +137,7 @@ mod tests {
             version: "1.0.0".to_owned(),
             digest: digest.to_owned(),
             hosts: vec!["{base_url=https://api.example.com}".to_owned()],
+            tokens: vec!["https://login.example.com/token".to_owned()],
             methods: methods.iter().map(|method| (*method).to_owned()).collect(),
             secrets: vec!["a \"quoted\"\n\u{7f}name".to_owned()],
             limits: Vec::new(),

@@ -39,6 +39,10 @@ pub struct Grant {
     pub digest: String,
     /// Hosts as patterns: `api.example.com`, `{base_url}`, or `{base_url=https://api.example.com}` with a default.
     pub hosts: Vec<String>,
+    /// Where the host asks for tokens and sends the user to sign in, as far as the connector says it: the client's secret
+    /// goes there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tokens: Vec<String>,
     /// Methods of requests.
     pub methods: Vec<String>,
     /// Places of secrets in the configuration, as `auth.token` or `keys[].value`.
@@ -62,6 +66,7 @@ impl Grant {
             version: description.version.clone(),
             digest: digest.to_owned(),
             hosts: sorted(description.hosts.iter().map(|host| with_defaults(host, &facts)).collect()),
+            tokens: sorted(token_urls(description).map(|url| with_defaults(url, &facts)).collect()),
             methods: methods.into_iter().map(str::to_owned).collect(),
             secrets: sorted(facts.secrets()),
             limits: limits::of(&description.budget),
@@ -75,6 +80,7 @@ impl Grant {
         };
         Difference {
             hosts: more(&self.hosts, &grant.hosts),
+            tokens: more(&self.tokens, &grant.tokens),
             methods: more(&self.methods, &grant.methods),
             secrets: more(&self.secrets, &grant.secrets),
             limits: grant.limits.iter().filter(|text| !limits::kept(text, &self.limits)).cloned().collect(),
@@ -88,12 +94,16 @@ impl Grant {
             false => texts.join(", "),
         };
         let hosts: Vec<String> = self.hosts.iter().map(|host| fill(host)).collect();
-        vec![
+        let mut lines = vec![
             format!("hosts    {}", list(&hosts, "none")),
             format!("methods  {}", list(&self.methods, "none")),
             format!("secrets  {}", list(&self.secrets, "none")),
             format!("limits   {}", list(&self.limits, "none of its own")),
-        ]
+        ];
+        if !self.tokens.is_empty() {
+            lines.insert(1, format!("tokens   {}", self.tokens.join(", ")));
+        }
+        lines
     }
 }
 
@@ -101,6 +111,7 @@ impl Grant {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Difference {
     hosts: Vec<String>,
+    tokens: Vec<String>,
     methods: Vec<String>,
     secrets: Vec<String>,
     /// Limits that it does not keep to any more.
@@ -110,18 +121,39 @@ pub struct Difference {
 impl Difference {
     /// Tells whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.hosts.is_empty() && self.methods.is_empty() && self.secrets.is_empty() && self.limits.is_empty()
+        self.hosts.is_empty()
+            && self.tokens.is_empty()
+            && self.methods.is_empty()
+            && self.secrets.is_empty()
+            && self.limits.is_empty()
     }
 }
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lines = [("+ host   ", &self.hosts), ("+ method ", &self.methods), ("+ secret ", &self.secrets)];
-        let lines = lines.into_iter().chain([("- limit  ", &self.limits)]);
-        let lines: Vec<String> =
-            lines.flat_map(|(sign, texts)| texts.iter().map(move |text| format!("  {sign} {text}"))).collect();
+        let lines = [
+            ("+ host   ", &self.hosts),
+            ("+ tokens ", &self.tokens),
+            ("+ method ", &self.methods),
+            ("+ secret ", &self.secrets),
+            ("- limit  ", &self.limits),
+        ];
+        let lines: Vec<String> = lines
+            .into_iter()
+            .flat_map(|(sign, texts)| texts.iter().map(move |text| format!("  {sign} {text}")))
+            .collect();
         f.write_str(&lines.join("\n"))
     }
+}
+
+/// The addresses in a connector's schemes to which the host itself goes, or sends the user.
+fn token_urls(description: &Description) -> impl Iterator<Item = &str> {
+    let parameters = description.auth.iter().flat_map(|scheme| &scheme.parameters);
+    parameters.filter(|(name, _)| is_token_url(name)).map(|(_, url)| url.as_str())
+}
+
+pub(crate) fn is_token_url(name: &str) -> bool {
+    matches!(name, "token_url" | "device_url" | "authorize_url")
 }
 
 pub(crate) fn method_name(method: Method) -> &'static str {
@@ -169,7 +201,9 @@ pub(crate) fn without_defaults(host: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::bindings::exports::ingest::connector::source::{Budget, BudgetHeaders, Rate};
+    use crate::engine::bindings::exports::ingest::connector::source::{
+        AuthKind, AuthScheme, Budget, BudgetHeaders, Rate,
+    };
 
     fn description() -> Description {
         Description {
@@ -186,7 +220,14 @@ mod tests {
                 "$defs": {"token": {"properties": {"token": {"writeOnly": true}, "next": {"$ref": "#/$defs/token"}}}}
             }"##
             .to_owned(),
-            auth: Vec::new(),
+            auth: vec![AuthScheme {
+                name: "app".to_owned(),
+                kind: AuthKind::Oauth2ClientCredentials,
+                parameters: vec![
+                    ("token_url".to_owned(), "https://login.example.com/token".to_owned()),
+                    ("scope".to_owned(), "read".to_owned()),
+                ],
+            }],
             hosts: vec!["{base_url}".to_owned(), "{site}.example.net".to_owned(), "cdn.example.com".to_owned()],
             methods: vec![Method::Post],
             budget: Budget {
@@ -206,6 +247,7 @@ mod tests {
         assert_eq!(
             grant().lines(str::to_owned).join("\n"),
             "hosts    cdn.example.com, {base_url=https://api.example.com/v1}, {site}.example.net\n\
+             tokens   https://login.example.com/token\n\
              methods  GET, HEAD, POST\n\
              secrets  auth.keys[].token, auth.token\n\
              limits   1/90s, 10/s:burst=5, 4 at once"
@@ -221,11 +263,15 @@ mod tests {
         other.config_schema = other.config_schema.replace("api.example.com/v1", "evil.example/v1");
         other.config_schema = other.config_schema.replace(r#""token": {"writeOnly""#, r#""word": {"writeOnly""#);
         other.methods.push(Method::Delete);
+        for (_, url) in other.auth.iter_mut().flat_map(|scheme| &mut scheme.parameters) {
+            *url = url.replace("login.example.com", "evil.example");
+        }
         other.budget.rates = vec![Rate { requests: 10, per_ms: 1_000, burst: 6 }];
         let new = Grant::of(&other, "11").unwrap();
         assert_eq!(
             new.beyond(&old).to_string(),
             "  + host    {base_url=https://evil.example/v1}\n\
+             \x20 + tokens  https://evil.example/token\n\
              \x20 + method  DELETE\n\
              \x20 + secret  auth.keys[].word\n\
              \x20 + secret  auth.word\n\

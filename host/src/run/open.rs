@@ -92,6 +92,9 @@ pub enum OpenError {
     /// The configuration gives a secret that was taken out of the grant.
     #[error("the configuration gives the secret {0}, which is not granted to the connector")]
     SecretNotGranted(String),
+    /// The connector's address for tokens was taken out of the grant.
+    #[error("the address {0}, where tokens are asked for, is not granted to the connector")]
+    TokensNotGranted(String),
     /// The description's schemes of authentication can't be used.
     #[error("the connector's description is wrong: {0}")]
     Scheme(String),
@@ -236,11 +239,11 @@ impl Described {
         for name in config.secrets.weak() {
             warn(format!("the secret {name} is so short that it cannot be kept out of logs and archives"));
         }
-        let session = self.session(&config, network, observer.clone(), run)?.map(Arc::new);
         let grant = match &network.grant {
             Some(grant) => grant.clone(),
             None => self.wants()?,
         };
+        let session = self.session(&config, network, &grant, observer.clone(), run)?.map(Arc::new);
         if let Some(place) = config.secret_places.iter().find(|place| !is_granted(place, &grant.secrets)) {
             return Err(OpenError::SecretNotGranted(place.clone()));
         }
@@ -288,10 +291,18 @@ impl Described {
         &self,
         config: &Config,
         network: &Network,
+        grant: &Grant,
         observer: Arc<dyn Observer>,
         run: &str,
     ) -> Result<Option<Session>, OpenError> {
         let Some(mut choice) = config.auth.clone() else { return Ok(None) };
+        let scheme = self.description.auth.iter().find(|scheme| scheme.name == choice.scheme);
+        for (name, url) in scheme.iter().flat_map(|scheme| &scheme.parameters) {
+            let granted = || grant.tokens.iter().any(|granted| grant::without_defaults(granted) == *url);
+            if grant::is_token_url(name) && !choice.is_given(name) && !granted() {
+                return Err(OpenError::TokensNotGranted(url.clone()));
+            }
+        }
         choice.fill(|text| fill_host(text, config).map(|(filled, _)| filled))?;
         let mut hosts = Vec::new();
         for host in &self.description.hosts {
