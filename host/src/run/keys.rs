@@ -5,7 +5,7 @@
 //! looked through in as many passes as memory asks for.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 /// Hashes that one pass holds in memory: 8 MiB, so that ten million records need no more memory than one million do.
@@ -98,11 +98,14 @@ impl Keys {
         let count = self.count;
         let file = self.file()?;
         file.seek(SeekFrom::Start(0))?;
-        let mut reader = BufReader::with_capacity(1 << 16, &mut *file);
-        let mut bytes = [0; 8];
-        for _ in 0..count {
-            reader.read_exact(&mut bytes)?;
-            visit(u64::from_le_bytes(bytes));
+        let mut block = vec![0; BUFFER_BYTES];
+        let mut left = count;
+        while left > 0 {
+            let keys = usize::try_from(left).unwrap_or(usize::MAX).min(BUFFER_BYTES / 8);
+            let bytes = block.get_mut(..keys * 8).unwrap_or_default();
+            file.read_exact(bytes)?;
+            bytes.as_chunks::<8>().0.iter().for_each(|key| visit(u64::from_le_bytes(*key)));
+            left -= keys as u64;
         }
         file.seek(SeekFrom::End(0))?;
         Ok(())
