@@ -90,6 +90,27 @@ impl Time for VirtualClock {
     }
 }
 
+/// The date of a day, counted from 1970-01-01, by the proleptic Gregorian calendar: year, month, day. The algorithm is Howard
+/// Hinnant's civil_from_days.
+pub(crate) fn date(days: i64) -> (i64, i64, i64) {
+    let shifted = days + 719_468;
+    let (era, of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+}
+
+/// Writes a moment as `2015-08-30T12:36:00Z` (RFC 3339, UTC), without its fraction of a second.
+pub fn rfc3339(epoch_ms: u64) -> String {
+    let seconds = epoch_ms / 1_000;
+    let (days, of_day) = (seconds / 86_400, seconds % 86_400);
+    let (year, month, day) = date(i64::try_from(days).unwrap_or(i64::MAX / 2));
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", of_day / 3_600, of_day / 60 % 60, of_day % 60)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

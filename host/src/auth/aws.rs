@@ -4,10 +4,11 @@
 use ring::digest::{SHA256, digest};
 use ring::hmac;
 
-use super::hmac::hex;
 use super::place::{header, put_header};
 use super::{Refusal, Secret};
+use crate::engine::cache::hex;
 use crate::http::transport::Outgoing;
+use crate::time::rfc3339;
 
 /// Credentials for one service in one region.
 #[derive(Debug, Clone)]
@@ -94,7 +95,7 @@ fn mac(key: &[u8], text: &[u8]) -> Vec<u8> {
 
 /// `20150830T123600Z`.
 pub(super) fn iso_basic(now_ms: u64) -> String {
-    super::hmac::iso(now_ms).replace(['-', ':'], "")
+    rfc3339(now_ms).replace(['-', ':'], "")
 }
 
 #[cfg(test)]

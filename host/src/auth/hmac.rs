@@ -1,7 +1,5 @@
 //! An HMAC (RFC 2104) over parts of the request, put together by a template.
 
-use std::fmt::Write as _;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use ring::digest::{SHA256, digest};
@@ -9,7 +7,9 @@ use ring::digest::{SHA256, digest};
 use super::choice::Choice;
 use super::place::{header, put_header};
 use super::{Refusal, Secret};
+use crate::engine::cache::hex;
 use crate::http::transport::Outgoing;
+use crate::time::rfc3339;
 
 /// How requests are signed.
 #[derive(Debug, Clone)]
@@ -115,7 +115,7 @@ impl Hmac {
     fn time(&self, now_ms: u64) -> String {
         match self.timestamp.as_str() {
             "milliseconds" => now_ms.to_string(),
-            "iso8601" => iso(now_ms),
+            "iso8601" => rfc3339(now_ms),
             "http_date" => {
                 // The year 9999; the format has no place for more.
                 let at = std::time::Duration::from_millis(now_ms.min(253_402_300_799_000));
@@ -149,33 +149,11 @@ fn filled(template: &str, parts: &[(&str, Vec<u8>)]) -> Result<Vec<u8>, Refusal>
     Ok(filled)
 }
 
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 fn unhex(text: &str) -> Option<Vec<u8>> {
     let digits: Option<Vec<u8>> =
         text.chars().map(|digit| digit.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect();
     let digits = digits.filter(|digits| digits.len() % 2 == 0)?;
     Some(digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| (byte << 4) | digit)).collect())
-}
-
-/// `2015-08-30T12:36:00Z`: days to a date by the civil calendar (howardhinnant.github.io/date_algorithms.html).
-pub(crate) fn iso(now_ms: u64) -> String {
-    let seconds = now_ms / 1000;
-    let (days, of_day) = (seconds / 86_400, seconds % 86_400);
-    let shifted = days + 719_468;
-    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", of_day / 3_600, of_day / 60 % 60, of_day % 60)
 }
 
 #[cfg(test)]
@@ -235,8 +213,8 @@ mod tests {
 
     #[test]
     fn dates_are_those_of_the_calendar() {
-        assert_eq!(iso(0), "1970-01-01T00:00:00Z");
-        assert_eq!(iso(951_782_400_000), "2000-02-29T00:00:00Z");
-        assert_eq!(iso(4_107_542_399_000), "2100-02-28T23:59:59Z");
+        assert_eq!(rfc3339(0), "1970-01-01T00:00:00Z");
+        assert_eq!(rfc3339(951_782_400_000), "2000-02-29T00:00:00Z");
+        assert_eq!(rfc3339(4_107_542_399_000), "2100-02-28T23:59:59Z");
     }
 }

@@ -318,7 +318,7 @@ impl Tokens {
         }
         parts.insert("scheme", &choice.scheme);
         parts.insert("refresh_token", choice.secret("refresh_token").map(Secret::expose).unwrap_or_default());
-        super::hmac::hex(Sha256::digest(serde_json::json!(parts).to_string()).as_slice())
+        crate::engine::cache::hex(Sha256::digest(serde_json::json!(parts).to_string()).as_slice())
     }
 
     fn add(&self, form: &mut Vec<(&'static str, String)>, names: &[&'static str]) {

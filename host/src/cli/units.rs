@@ -87,20 +87,9 @@ pub(crate) fn millis(number: u64) -> String {
     }
 }
 
-/// Writes a moment as `2026-11-23 14:03:05` (UTC), by the proleptic Gregorian calendar.
+/// Writes a moment as `2026-11-23 14:03:05` (UTC).
 pub(crate) fn moment(epoch_ms: u64) -> String {
-    let seconds = epoch_ms / 1_000;
-    let (days, of_day) = (seconds / 86_400, seconds % 86_400);
-    // Howard Hinnant's civil_from_days, for days after 1970.
-    let shifted = days + 719_468;
-    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}", of_day / 3_600, of_day % 3_600 / 60, of_day % 60)
+    host::time::rfc3339(epoch_ms).replace('T', " ").replace('Z', "")
 }
 
 #[cfg(test)]

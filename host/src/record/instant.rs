@@ -1,5 +1,7 @@
 //! Instants of RFC 3339.
 
+use crate::time::date;
+
 const MICROS: i64 = 1_000_000;
 
 /// Reads an RFC 3339 date and time with a zone as microseconds since the Unix epoch; none where the text is something
@@ -86,22 +88,6 @@ pub(crate) fn write(micros: i64, out: &mut Vec<u8>) {
     }
     text.push('Z');
     out.extend_from_slice(text.as_bytes());
-}
-
-fn date(days: i64) -> (i64, i64, i64) {
-    // The year is guessed from its mean length and corrected; at most one step is needed.
-    let mut year = 1970 + days.div_euclid(365) - days.div_euclid(1461);
-    while days_since_epoch(year, 1, 1) > days {
-        year -= 1;
-    }
-    while days_since_epoch(year + 1, 1, 1) <= days {
-        year += 1;
-    }
-    let mut month = 12;
-    while days_since_epoch(year, month, 1) > days {
-        month -= 1;
-    }
-    (year, month, days - days_since_epoch(year, month, 1) + 1)
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ mod recording;
 pub mod replay;
 pub mod report;
 pub mod reprocess;
+mod sinks;
 mod stream;
 mod tally;
 mod verdict;

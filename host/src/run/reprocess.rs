@@ -14,8 +14,8 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::commit::Folder;
 use super::lock::Lock;
-use super::replay::{Recorded, ReplayError, StreamMade, schema_of, sink};
-use super::{CommitError, LockError, PartLimits, state_path};
+use super::replay::{Recorded, ReplayError, StreamMade};
+use super::{CommitError, LockError, PartLimits, sinks, state_path};
 use crate::engine::Engine;
 use crate::event::Observer;
 use crate::sink::{Sink, SinkError};
@@ -170,9 +170,9 @@ pub async fn reprocess(
             None => {
                 let (folder, id, extension) = (folder.clone(), id.clone(), run.format().extension());
                 let name = move |number: u32| folder.temporary(&format!("part-{id}-{number:05}.{extension}"));
-                let schema = schema_of(None, one.declared.as_deref())?;
+                let schema = sinks::schema_of::<ReplayError>(None, one.declared.as_deref())?;
                 let key = one.primary_key.clone();
-                writer.insert(sink(player.engine(), schema, key, run.format(), (0..).map(name)))
+                writer.insert(sinks::open(player.engine(), schema, key, run.format(), (0..).map(name)))
             }
         };
         let mut left_out = std::mem::take(&mut made.left_out);

@@ -16,14 +16,14 @@ use super::report::{ReadEntry, StreamReport};
 use super::tally::Tally;
 use super::verdict::{Finding, Verdict};
 use super::writer::{self, End, PartLimits, ReadHandle, ReadReport, WriterError, WriterGone, WriterSetup};
-use super::{CommitError, Format, OpenError, Stop};
+use super::{CommitError, Format, OpenError, Stop, sinks};
 use crate::capability::storage::Committed;
 use crate::engine::bindings::exports::ingest::connector::source::{StreamInfo, SyncMode};
 use crate::engine::with_sources;
 use crate::event::{Event, Level, Observer};
 use crate::http::Archive;
-use crate::schema::{DeclaredError, DescriptionError, Schema};
-use crate::sink::{self, Sink};
+use crate::schema::{DeclaredError, DescriptionError};
+use crate::sink::Sink;
 use crate::state::{BatchMode, BatchStatus, Read, ReadStatus, StateError, StateStore};
 
 pub(crate) struct StreamSetup {
@@ -247,29 +247,12 @@ fn open_sink(
     prefix: String,
     written: usize,
 ) -> Result<Box<dyn Sink>, StreamError> {
-    let schema = match (known, &setup.info.schema) {
-        (Some(known), _) => Schema::parse(&known)?,
-        (None, Some(declared)) => Schema::from_json_schema(declared)?,
-        (None, None) => Schema::default(),
-    };
-    let limits = setup.opened.engine.limits();
-    let limits =
-        sink::Limits { max_depth: limits.json_depth, max_record_bytes: limits.record_bytes, ..sink::Limits::default() };
+    let schema = sinks::schema_of::<StreamError>(known.as_deref(), setup.info.schema.as_deref())?;
     let extension = setup.format.extension();
     let folder = folder.clone();
     // The run's id keeps the parts of all runs apart; the number keeps those of one run in order.
     let names = (written..).map(move |number| folder.temporary(&format!("{prefix}{number:05}.{extension}")));
-    let next = next_path(names);
-    let key = setup.info.primary_key.clone();
-    Ok(match setup.format {
-        Format::Parquet => Box::new(sink::Parquet::new(schema, key, limits, next)),
-        Format::JsonLines => Box::new(sink::JsonLines::new(schema, key, limits, next)),
-    })
-}
-
-fn next_path(mut names: impl Iterator<Item = PathBuf> + Send + 'static) -> sink::NextPath {
-    // The names are without end.
-    Box::new(move || names.next().unwrap_or_default())
+    Ok(sinks::open(&setup.opened.engine, schema, setup.info.primary_key.clone(), setup.format, names))
 }
 
 async fn list_partitions(setup: &StreamSetup) -> Result<Vec<Option<(String, String)>>, StreamError> {

@@ -10,9 +10,8 @@ use super::{Recorded, ReplayError, ReplayReport, Script, StreamReplay};
 use crate::engine::Engine;
 use crate::run::preview::Countdown;
 use crate::run::recording::{CommitNote, StreamNote};
-use crate::run::{CommitError, Format};
-use crate::schema::Schema;
-use crate::sink::{self, Sink};
+use crate::run::{CommitError, Format, sinks};
+use crate::sink::Sink;
 use crate::state::{StateError, StateStore};
 
 /// Pages that the state holds of each read of a run: what the archive has beyond them was not committed.
@@ -233,8 +232,8 @@ impl Parts {
         let (folder, extension) = (stream_folder(folder, &stream.name)?, format.extension());
         let prefix = format!("part-{run}-");
         let names = (*parts..).map(move |number| folder.join(format!("{prefix}{number:05}.{extension}")));
-        let schema = schema_of(known, declared.as_deref())?;
-        Ok(Self { sink: sink(engine, schema, primary_key.clone(), format, names) })
+        let schema = sinks::schema_of::<ReplayError>(known, declared.as_deref())?;
+        Ok(Self { sink: sinks::open(engine, schema, primary_key.clone(), format, names) })
     }
 }
 
@@ -242,32 +241,6 @@ pub(super) fn stream_folder(folder: &Path, stream: &str) -> Result<PathBuf, Comm
     let path = folder.join(stream);
     std::fs::create_dir_all(&path).map_err(|source| CommitError::Io { path: path.clone(), source })?;
     Ok(path)
-}
-
-pub(crate) fn schema_of(known: Option<&str>, declared: Option<&str>) -> Result<Schema, ReplayError> {
-    Ok(match (known, declared) {
-        (Some(known), _) => Schema::parse(known)?,
-        (None, Some(declared)) => Schema::from_json_schema(declared)?,
-        (None, None) => Schema::default(),
-    })
-}
-
-pub(crate) fn sink(
-    engine: &Engine,
-    schema: Schema,
-    key: Vec<String>,
-    format: Format,
-    mut names: impl Iterator<Item = PathBuf> + Send + 'static,
-) -> Box<dyn Sink> {
-    let limits = engine.limits();
-    let limits =
-        sink::Limits { max_depth: limits.json_depth, max_record_bytes: limits.record_bytes, ..sink::Limits::default() };
-    // The names are without end.
-    let next: sink::NextPath = Box::new(move || names.next().unwrap_or_default());
-    match format {
-        Format::Parquet => Box::new(sink::Parquet::new(schema, key, limits, next)),
-        Format::JsonLines => Box::new(sink::JsonLines::new(schema, key, limits, next)),
-    }
 }
 
 impl Recorded {

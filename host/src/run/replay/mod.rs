@@ -22,7 +22,6 @@ use std::sync::Arc;
 use serde::Serialize;
 
 pub use self::compare::{Change, Difference, FieldChange, compare};
-pub(crate) use self::exact::{schema_of, sink};
 pub(crate) use self::script::Script;
 pub use self::whole::{Made, StreamMade};
 use super::recording::{SessionNote, connector_path};

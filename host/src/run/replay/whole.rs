@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::exact::{failure, schema_of, sink, stream_folder};
+use super::exact::{failure, stream_folder};
 use super::player::{PlayEnd, Player};
 use super::script::Call;
 use super::{Recorded, ReplayError};
 use crate::capability::output::Emitted;
-use crate::run::Format;
+use crate::run::{Format, sinks};
+use crate::schema::Schema;
 use crate::sink::Sink;
 
 /// A partition: its id and its context; none for the whole stream.
@@ -82,7 +83,7 @@ impl Recorded {
             let mut stream = StreamMade { name: name.clone(), ..StreamMade::default() };
             let Some(player) = self.open_stream(connector, &mut stream, &mut made.left_out).await? else { continue };
             let key = stream.primary_key.clone();
-            let mut sink = sink(player.engine(), schema_of(None, None)?, key, Format::JsonLines, names);
+            let mut sink = sinks::open(player.engine(), Schema::default(), key, Format::JsonLines, names);
             let append = |_: &Partition, label: &str, emitted| append(&mut sink, label, emitted);
             self.read_all(&player, &mut stream, &mut made.left_out, false, append).await?;
             stream.files = sink.seal()?.into_iter().map(|file| file.path).collect();
