@@ -49,8 +49,29 @@ node() {
     cksum <package-lock.json >node_modules/.stamp
 }
 
+# nginx of Debian, taken out of its package, so that it takes no root and starts nothing. Where another nginx is at hand, that
+# one is used. The lists of packages are kept in a folder of their own: those of the system may be missing or old.
+webserver() {
+    [ -x nginx/usr/sbin/nginx ] && return 0
+    rm -rf nginx
+    mkdir nginx
+    if found=$(PATH="$PATH:/usr/sbin" command -v nginx) && [ "${found#/}" != "$found" ]; then
+        mkdir -p nginx/usr/sbin
+        ln -s "$found" nginx/usr/sbin/nginx
+        return 0
+    fi
+    mkdir -p nginx/lists/partial nginx/cache/archives/partial
+    set -- -qq -o Dir::State::lists="$PWD/nginx/lists" -o Dir::Cache="$PWD/nginx/cache" -o APT::Sandbox::User=
+    apt-get "$@" update
+    (cd nginx && apt-get "$@" download nginx)
+    dpkg-deb -x nginx/nginx_*.deb nginx
+    rm -rf nginx/lists nginx/cache nginx/nginx_*.deb
+    nginx/usr/sbin/nginx -v
+}
+
 recordings
 duckdb
 [ "${1:-}" = demo ] && exit 0
 python
 node
+webserver

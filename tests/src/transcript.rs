@@ -134,7 +134,7 @@ static PATTERNS: LazyLock<Result<Vec<(Regex, &str)>, regex::Error>> = LazyLock::
         (r"port [0-9]+", "port PORT"),
         (r"[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9:]{8} GMT", "DATE"),
         (r" in [0-9.]+ (ms|s) \(", " in TIME ("),
-        (r"trying again in [0-9.]+(ms|s|µs)", "trying again in TIME"),
+        (r"trying again in [0-9.]+ (ms|s|min [0-9]+ s|h [0-9]+ min)", "trying again in TIME"),
     ];
     patterns.into_iter().map(|(pattern, name)| Ok((Regex::new(pattern)?, name))).collect()
 });

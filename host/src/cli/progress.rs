@@ -226,7 +226,8 @@ impl Observer for Progress {
                 }
             }
             Event::Retrying { read, reason, delay } => {
-                self.tell(screen, Level::Info, &format!("{read}: {reason}; trying again in {delay:.1?}"));
+                let delay = units::millis(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
+                self.tell(screen, Level::Info, &format!("{read}: {reason}; trying again in {delay}"));
             }
             Event::Committed { stream, records } => {
                 self.tell(screen, Level::Debug, &format!("{stream}: committed {} records", units::count(records)));

@@ -437,6 +437,16 @@ impl Server {
             rustls::Error::InvalidMessage(_) => {
                 format!("{name} does not speak TLS on port {port}; should its URL start with http:// ?")
             }
+            rustls::Error::AlertReceived(rustls::AlertDescription::ProtocolVersion)
+            | rustls::Error::PeerIncompatible(
+                rustls::PeerIncompatible::ServerDoesNotSupportTls12Or13
+                | rustls::PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
+            ) => {
+                format!(
+                    "{name} speaks no TLS 1.2 or 1.3 on port {port}, and what is older is not safe; ask its operator for one of \
+                     them"
+                )
+            }
             error => format!("TLS with {name}:{port} failed ({error})"),
         };
         Failure::new(FailureKind::Final, text)

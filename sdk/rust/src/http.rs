@@ -218,7 +218,7 @@ pub enum HttpError {
         reason: String,
     },
     /// A final status that the request does not accept.
-    #[error("{url} answered {status}{}: {excerpt}", after(*attempts))]
+    #[error("{url} answered {status}{}{}", after(*attempts), quoted(excerpt))]
     Status {
         /// The URL that was asked for.
         url: String,
@@ -304,6 +304,11 @@ impl From<HttpError> for Error {
 }
 
 /// How often it was tried, where that was more than once.
+/// The start of a body, where there is one.
+fn quoted(excerpt: &str) -> String {
+    if excerpt.trim().is_empty() { " with an empty body".to_owned() } else { format!(": {excerpt}") }
+}
+
 fn after(attempts: u32) -> String {
     if attempts > 1 { format!(" after {attempts} attempts") } else { String::new() }
 }

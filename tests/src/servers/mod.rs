@@ -3,7 +3,9 @@
 //! What they need is installed by `servers/install.sh`, pinned; without it they do not start, and say so.
 
 pub mod datasette;
+pub mod httpbin;
 pub mod kinto;
+pub mod nginx;
 pub mod octokit;
 pub mod oidc;
 mod process;

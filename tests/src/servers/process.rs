@@ -4,6 +4,7 @@ use std::{
     fs::File,
     io,
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -50,6 +51,11 @@ impl Process {
             std::thread::sleep(POLL_EVERY);
         }
         Ok(process)
+    }
+
+    /// Its folder.
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// The end of what the child said.
