@@ -36,6 +36,8 @@ const provider = new Provider(base, {
 
 const asked = [];
 const known = new Set();
+const issued = new Set();
+provider.on('grant.success', ({ body }) => [body.access_token, body.refresh_token].forEach((token) => token && issued.add(token)));
 const ended = new Set();
 let refused = 0;
 let held = null; // 'token' or 'items': the next answer of that kind is made, and not sent.
@@ -58,8 +60,12 @@ async function items(req, res) {
   if (token) known.add(token);
   if (!good) refused += 1;
   if (held === 'items' && good) { held = 'done'; return; }
+  // An API that repeats what it was sent, in every form.
+  const bytes = Buffer.from(token);
+  const echo = [token, encodeURIComponent(token), bytes.toString('base64'), bytes.toString('hex')];
+  if (req.url.endsWith('/refused')) { res.writeHead(400); return res.end(echo.join(' ')); }
   res.writeHead(good ? 200 : 401, { 'content-type': 'application/json' });
-  res.end(JSON.stringify(good ? { total: 2, items: [{ id: 1 }, { id: 2 }] } : { error: 'invalid_token' }));
+  res.end(JSON.stringify(good ? { total: 2, items: [{ id: 1 }, { id: 2 }], records: [{ id: 2 }], echo } : { error: 'invalid_token', echo }));
 }
 
 const serve = provider.callback();
@@ -70,6 +76,7 @@ http.createServer(async (req, res) => {
     if (path.startsWith('/api/')) return await items(req, res);
     if (path === '/admin/asked') return res.end(JSON.stringify(asked));
     if (path === '/admin/refused') return res.end(String(refused));
+    if (path === '/admin/issued') return res.end(JSON.stringify([...issued]));
     if (path === '/admin/known') return res.end(JSON.stringify([...known]));
     if (path === '/admin/held') return res.end(String(held));
     if (path === '/admin/end') { known.forEach((token) => ended.add(token)); return res.end(); }

@@ -43,8 +43,17 @@ impl Connection {
     /// Where its folder can't be written.
     pub fn new(connector: &str, config: &Value) -> anyhow::Result<Self> {
         let connection = Self { connector: connector.to_owned(), folder: TempDir::new()? };
-        fs::write(connection.folder.path().join("config.json"), config.to_string())?;
+        connection.configure(config)?;
         Ok(connection)
+    }
+
+    /// Gives it another configuration, for what is already there.
+    ///
+    /// # Errors
+    ///
+    /// Where the file can't be written.
+    pub fn configure(&self, config: &Value) -> anyhow::Result<()> {
+        Ok(fs::write(self.folder.path().join("config.json"), config.to_string())?)
     }
 
     /// The output folder.

@@ -5,7 +5,9 @@
 //! * [`recorded`] — real exchanges, recorded by others, served again from their files;
 //! * [`program`] — the `host` program, and the files that it leaves; [`rows`] — records out of columns;
 //! * [`torture`] — runs that are killed at random moments;
-//! * [`servers`] — real servers (octokit's fixtures server, datasette, kinto) on free loopback ports.
+//! * [`secrets`] — the forms in which a secret would be found, and the search for them;
+//! * [`servers`] — real servers (datasette, httpbin, kinto, nginx, octokit's fixtures server, oidc-provider) on free
+//!   loopback ports.
 //!
 //! Everything listens on 127.0.0.1 and goes away when its value is dropped.
 
@@ -16,6 +18,7 @@ pub mod mock;
 pub mod program;
 pub mod recorded;
 pub mod rows;
+pub mod secrets;
 pub mod servers;
 pub mod torture;
 pub mod transcript;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tests::{
     connection::Connection,
     mock::{Action, Api, Budget, Endpoint, Received, Rule, Total, offset::Offset},
-    program::built,
+    secrets::{base64, forms, leaves_nothing},
     servers::oidc::Flaky,
 };
 
@@ -26,53 +26,6 @@ fn config(base_url: &str, auth: &Value) -> Value {
         "name": "items", "path": "items", "records": "/items", "primary_key": ["id"],
         "pagination": {"offset": {"offset_param": "offset", "limit_param": "limit", "limit": 100}},
     }]})
-}
-
-/// The forms in which a secret would be found.
-fn forms(secret: &str) -> Vec<String> {
-    let percent = |keep: &str| -> String {
-        secret
-            .bytes()
-            .map(|byte| {
-                let plain = byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || keep.as_bytes().contains(&byte);
-                if plain { char::from(byte).to_string() } else { format!("%{byte:02X}") }
-            })
-            .collect()
-    };
-    let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
-    let mut forms =
-        vec![secret.to_owned(), percent(""), percent("/:+"), percent("").to_ascii_lowercase(), hex.to_uppercase(), hex];
-    // Base64 depends on where in a text it stands; what is in the middle is the same.
-    for before in 0..3 {
-        let text = base64(&[vec![0; before], secret.as_bytes().to_vec()].concat());
-        let whole = text.trim_end_matches('=');
-        let from = (before * 8_usize).div_ceil(6);
-        forms.push(whole[from..(before + secret.len()) * 8 / 6].to_owned());
-    }
-    forms
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for chunk in bytes.chunks(3) {
-        let number =
-            chunk.iter().chain(&[0, 0]).take(3).fold(0_usize, |number, byte| (number << 8) | usize::from(*byte));
-        for place in 0..=chunk.len() {
-            text.push(char::from(DIGITS[(number >> (18 - 6 * place)) & 63]));
-        }
-    }
-    text
-}
-
-/// Searches everything that a run leaves and says.
-fn leaves_nothing(connection: &Connection, secret: &str, said: &str) -> anyhow::Result<()> {
-    for form in forms(secret) {
-        let found = connection.files_with(&form)?;
-        ensure!(found.is_empty(), "{form} is in {found:?}");
-        ensure!(!said.contains(&form), "{form} is said: {said}");
-    }
-    Ok(())
 }
 
 #[test]
@@ -125,56 +78,6 @@ fn every_scheme_reaches_the_api_and_leaves_nothing_behind() -> anyhow::Result<()
         leaves_nothing(&connection, SECRET, &format!("{}{}", run.log, run.report))?;
         // The search does find what is there.
         ensure!(!connection.files_with("item-0000077")?.is_empty());
-    }
-    Ok(())
-}
-
-/// Hides a text from whoever looks for it, as the guest undoes it.
-fn masked(text: &str) -> String {
-    text.bytes().map(|byte| format!("{:02x}", byte ^ 0x5a)).collect()
-}
-
-#[test]
-fn no_scheme_leaves_a_secret_in_the_memory_of_the_guest() -> anyhow::Result<()> {
-    let guest = built()?.with_file_name("wasm32-wasip2/release/examples/secret_in_memory.wasm");
-    let server = Flaky::start()?;
-    let url = server.token_url();
-    let pem = include_str!("../src/servers/rsa.pem");
-    // Each answer, of 200 as of 400, repeats the secret in every form.
-    let echo = forms(SECRET).join(" ");
-    let api = Api::builder()
-        .endpoint(endpoint())
-        .fault(Rule::always(Action::Body(400, "text/plain", echo.clone())).path("/refused"))
-        .fault(Rule::always(Action::Body(200, "application/json", json!({"echo": echo}).to_string())).path("/items"))
-        .start()?;
-    for auth in [
-        json!({"bearer": SECRET}),
-        json!({"key": {"in": "header", "name": "X-Key", "value": SECRET}}),
-        json!({"key": {"in": "query", "name": "key", "value": SECRET}}),
-        json!({"key": {"in": "cookie", "name": "key", "value": SECRET}}),
-        json!({"basic": {"username": "user", "password": SECRET}}),
-        json!({"client": {"token_url": url, "client_id": "c", "client_secret": SECRET}}),
-        json!({"client": {"token_url": url, "client_id": "c", "client_secret": SECRET, "client_auth": "post"}}),
-        json!({"client": {"token_url": url, "client_id": "c", "client_secret": SECRET, "client_auth": "client_secret_jwt"}}),
-        json!({"refresh": {"token_url": url, "client_id": "c", "refresh_token": SECRET}}),
-        json!({"jwt": {"token_url": url, "issuer": "i", "client_secret": SECRET, "private_key": pem}}),
-        json!({"hmac": {"secret": SECRET}}),
-        json!({"aws": {"access_key_id": "A", "secret_access_key": SECRET, "region": "r", "service": "s"}}),
-    ] {
-        let mut needles = forms(SECRET);
-        // What is there is found: the last two stand in the configuration, and in what the API answers.
-        needles.extend(["masked".to_owned(), "\"echo\"".to_owned()]);
-        let seen = format!("[{}, {}]", needles.len() - 2, needles.len() - 1);
-        let config = json!({"url": api.url("").trim_end_matches('/'), "auth": auth,
-                            "masked": needles.iter().map(|text| masked(text)).collect::<Vec<_>>()});
-        let connection = Connection::new(&guest.display().to_string(), &config)?;
-        let run = connection.run(&["--verbose", "--grant"])?;
-        let records = connection.records("items")?;
-        ensure!(
-            records.len() == 1 && records[0]["found"] == seen.as_str(),
-            "{auth}: {records:?} and not {seen} {run:#?}"
-        );
-        leaves_nothing(&connection, SECRET, &format!("{}{}", run.log, run.report))?;
     }
     Ok(())
 }
@@ -274,12 +177,17 @@ fn keys_share_the_work_and_one_that_is_spent_rests() -> anyhow::Result<()> {
 fn a_token_endpoint_that_fails_every_third_time_is_asked_again() -> anyhow::Result<()> {
     let server = Flaky::start()?;
     let api = Api::builder().endpoint(endpoint()).start()?;
-    let auth =
-        json!({"client_credentials": {"token_url": server.token_url(), "client_id": "c", "client_secret": SECRET}});
-    let connection = connection(&api, &auth)?;
-    for _ in 0..5 {
-        let ended = connection.command(&["check"], &[])?.output()?;
-        ensure!(ended.status.success(), "{ended:?}");
+    let (url, client) = (server.token_url(), "c");
+    for auth in [
+        json!({"client_credentials": {"token_url": url, "client_id": client, "client_secret": SECRET}}),
+        json!({"refresh_token": {"token_url": url, "client_id": client, "refresh_token": SECRET}}),
+    ] {
+        for _ in 0..4 {
+            // Each has a store of its own, so that each asks.
+            let connection = connection(&api, &auth)?;
+            let ended = connection.command(&["check"], &[])?.output()?;
+            ensure!(ended.status.success(), "{ended:?}");
+        }
     }
     ensure!(api.requests().iter().all(|one| one.header("authorization").is_some_and(|it| it.starts_with("Bearer ey"))));
     Ok(())

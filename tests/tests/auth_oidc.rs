@@ -1,31 +1,20 @@
 //! OAuth 2.0 against oidc-provider: each way for a client to prove itself, signing in, and refresh tokens that are used once.
 
 use std::{
-    io::{BufRead, BufReader, Read},
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Output, Stdio},
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use serde_json::{Value, json};
 use tests::{
     connection::Connection,
-    servers::oidc::{Browser, Oidc, SECRET},
+    servers::oidc::{Oidc, SECRET, key, sign_in},
 };
 
 fn config(oidc: &Oidc, auth: &Value) -> Value {
     let stream = |name: &str| json!({"name": name, "path": "items", "records": "/items", "total": "/total", "primary_key": ["id"]});
     json!({"base_url": oidc.url("/api"), "auth": auth, "streams": [stream("a"), stream("b"), stream("c"), stream("d")]})
-}
-
-/// A private key for ES256, made by openssl, and its public half as a JWK.
-fn key() -> anyhow::Result<(String, Value)> {
-    let script = "const k = require('crypto').generateKeyPairSync('ec', {namedCurve: 'P-256'}); \
-        console.log(JSON.stringify({pem: k.privateKey.export({type: 'pkcs8', format: 'pem'}), \
-        jwk: {...k.publicKey.export({format: 'jwk'}), alg: 'ES256', use: 'sig'}}))";
-    let made = Command::new("node").args(["-e", script]).output()?;
-    let made: Value = serde_json::from_slice(&made.stdout)?;
-    Ok((made["pem"].as_str().context("a key")?.to_owned(), made["jwk"].clone()))
 }
 
 fn start(ttl_s: u64) -> anyhow::Result<(Oidc, String)> {
@@ -36,27 +25,6 @@ fn start(ttl_s: u64) -> anyhow::Result<(Oidc, String)> {
 fn app(oidc: &Oidc) -> Value {
     json!({"authorization_code": {"authorize_url": oidc.url("/auth"), "token_url": oidc.url("/token"), "client_id": "app",
                                   "scope": "openid offline_access"}})
-}
-
-/// Signs in as a person would: what the command prints is opened in a browser.
-fn sign_in(connection: &Connection, page: &str) -> anyhow::Result<()> {
-    let mut command = connection.command(&["auth", "login"], &["--no-browser"])?;
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    let mut said = String::new();
-    let mut lines = BufReader::new(child.stderr.take().context("its errors")?);
-    let url = loop {
-        let mut line = String::new();
-        ensure!(lines.read_line(&mut line)? > 0, "it ended: {said}");
-        said.push_str(&line);
-        if let Some(at) = line.find("http").filter(|at| line[*at..].contains(page)) {
-            break line[at..].trim().to_owned();
-        }
-    };
-    Browser::default().sign_in(&url)?;
-    let ended = child.wait_with_output()?;
-    lines.read_to_string(&mut said)?;
-    ensure!(ended.status.success(), "{ended:?} {said}");
-    Ok(())
 }
 
 fn refused(ended: &Output) -> anyhow::Result<String> {
@@ -131,7 +99,7 @@ fn a_token_that_ends_early_is_renewed_once() -> anyhow::Result<()> {
         text == "error[auth]: nobody has signed in for this connection yet\nnext: sign in with `host auth login rest`\n",
         "{text}"
     );
-    sign_in(&connection, "/auth?")?;
+    sign_in(&connection, &[], "/auth?")?;
     connection.complete(&[])?;
     ensure!(oidc.asked()? == 1, "the token of the sign-in is used");
     oidc.admin("end")?;
@@ -150,7 +118,7 @@ fn a_token_that_ends_early_is_renewed_once() -> anyhow::Result<()> {
 fn tokens_of_two_seconds_are_renewed_before_they_end() -> anyhow::Result<()> {
     let (oidc, _) = start(2)?;
     let connection = Connection::new("rest", &config(&oidc, &app(&oidc)))?;
-    sign_in(&connection, "/auth?")?;
+    sign_in(&connection, &[], "/auth?")?;
     // As many calls as fit into more than two lives of a token: none meets one that has ended.
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_millis(4_500) {
@@ -167,7 +135,7 @@ fn tokens_of_two_seconds_are_renewed_before_they_end() -> anyhow::Result<()> {
 fn two_processes_that_renew_at_once_use_one_refresh_token_once() -> anyhow::Result<()> {
     let (oidc, _) = start(3600)?;
     let connection = Connection::new("rest", &config(&oidc, &app(&oidc)))?;
-    sign_in(&connection, "/auth?")?;
+    sign_in(&connection, &[], "/auth?")?;
     ensure!(connection.command(&["check"], &[])?.output()?.status.success());
     for round in 1..=3 {
         oidc.admin("end")?;
@@ -190,7 +158,7 @@ fn two_processes_that_renew_at_once_use_one_refresh_token_once() -> anyhow::Resu
 fn a_run_that_is_killed_after_it_renewed_has_lost_nothing() -> anyhow::Result<()> {
     let (oidc, _) = start(3600)?;
     let connection = Connection::new("rest", &config(&oidc, &app(&oidc)))?;
-    sign_in(&connection, "/auth?")?;
+    sign_in(&connection, &[], "/auth?")?;
     ensure!(connection.command(&["check"], &[])?.output()?.status.success());
     oidc.admin("end")?;
     // The new token is in use, and its answer has not come yet.
@@ -216,7 +184,7 @@ fn a_run_that_is_killed_after_it_renewed_has_lost_nothing() -> anyhow::Result<()
                  ended, was revoked, or a run was killed while it was renewed\nnext: sign in with `host auth login rest`\n",
         "{text}"
     );
-    sign_in(&connection, "/auth?")?;
+    sign_in(&connection, &[], "/auth?")?;
     ensure!(connection.command(&["check"], &[])?.output()?.status.success());
     Ok(())
 }
@@ -227,7 +195,7 @@ fn a_device_is_signed_in_elsewhere() -> anyhow::Result<()> {
     let auth = json!({"device_code": {"device_url": oidc.url("/device/auth"), "token_url": oidc.url("/token"), "client_id": "tv",
                                       "scope": "openid offline_access"}});
     let connection = Connection::new("rest", &config(&oidc, &auth))?;
-    sign_in(&connection, "user_code=")?;
+    sign_in(&connection, &[], "user_code=")?;
     connection.complete(&[])?;
     oidc.admin("end")?;
     connection.complete(&["--full"])?;

@@ -365,11 +365,12 @@ impl Tokens {
         // A code or a refresh token may be good for one use: sent a second time where only the answer was lost, it can cost
         // the user the whole sign-in (RFC 9700, section 4.14.2). Other requests change nothing that counts.
         let once = |value: &str| matches!(value, "authorization_code" | "refresh_token");
-        let reads = !form.iter().any(|(name, value)| *name == "grant_type" && once(value));
+        let single_use = form.iter().any(|(name, value)| *name == "grant_type" && once(value));
         let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(&form).finish();
         let request = Request {
             method: Method::POST,
-            reads,
+            reads: !single_use,
+            single_use,
             headers,
             body: Some(Bytes::from(body)),
             // Answers that say why; a redirect would carry the credentials elsewhere, and is not followed.

@@ -205,6 +205,7 @@ fn request(request: wit::Request) -> http::Request {
         body: request.body.map(Bytes::from),
         accept: request.accept,
         reads: request.reads,
+        single_use: false,
     }
 }
 

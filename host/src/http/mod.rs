@@ -52,7 +52,7 @@ pub use self::transport::{Network, Transport};
 use self::archive::Exchange;
 use self::encoding::{ACCEPT_ENCODING, Codings, DecodeError};
 use self::request::Template;
-use self::retry::{Decision, Outcome, Try};
+use self::retry::{Decision, Outcome, Repeat, Try};
 use self::transport::{Failure, FailureKind, Incoming};
 use crate::auth::{Key, Refusal, Secrets, Session, Stamp};
 use crate::event::{Event, Observer, Silent};
@@ -311,7 +311,7 @@ impl Client {
         let decision = match retryable && attempts < config.retry.attempts {
             true => {
                 let outcome = Outcome::Rejected { headers, reason: &reason };
-                config.retry.decide(self.this_try(attempts, true), outcome)
+                config.retry.decide(self.this_try(attempts, Repeat::Always), outcome)
             }
             false => Decision::Final,
         };
@@ -344,9 +344,9 @@ impl Client {
         Err(Error::Wait { budget: budget.to_owned(), until_ms: config.time.now_ms().saturating_add(delay_ms) })
     }
 
-    fn this_try(&self, number: u32, repeatable: bool) -> Try {
+    fn this_try(&self, number: u32, repeat: Repeat) -> Try {
         let jitter = self.shared.jitter.lock().unwrap_or_else(PoisonError::into_inner).f64();
-        Try { number, repeatable, now_ms: self.shared.config.time.now_ms(), jitter }
+        Try { number, repeat, now_ms: self.shared.config.time.now_ms(), jitter }
     }
 
     /// Sends a request that was sent so many times before.
@@ -543,7 +543,7 @@ impl Client {
             }
         };
         probe.outcome(failed, now_ms);
-        let decision = config.retry.decide(self.this_try(try_number, template.repeatable), seen);
+        let decision = config.retry.decide(self.this_try(try_number, template.repeat), seen);
         if outcome.is_ok() && !matches!(decision, Decision::Throttled { .. }) {
             permit.served();
         }

@@ -5,6 +5,7 @@ use url::Url;
 
 use super::Error;
 use super::policy::{Denial, MAX_URL_BYTES};
+use super::retry::Repeat;
 use crate::auth::Secrets;
 
 pub use ::http::Method;
@@ -49,6 +50,8 @@ pub struct Request {
     pub accept: Vec<u16>,
     /// Whether a POST or PATCH only asks, and may be sent again after a failure.
     pub reads: bool,
+    /// Whether what it carries is good for one use, so that it is sent again only where the server could not handle it.
+    pub single_use: bool,
 }
 
 impl Request {
@@ -62,6 +65,7 @@ impl Request {
             body: None,
             accept: Vec::new(),
             reads: false,
+            single_use: false,
         }
     }
 }
@@ -82,8 +86,8 @@ pub(super) struct Template {
     /// Names in lower case.
     pub headers: Vec<(String, String)>,
     pub body: Option<Bytes>,
-    /// Whether it may be sent again although the server may have acted on it.
-    pub repeatable: bool,
+    /// Whether it may be sent again.
+    pub repeat: Repeat,
 }
 
 impl Template {
@@ -100,8 +104,12 @@ impl Template {
         }
         let headers = request.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone())).collect();
         // RFC 9110, section 9.2.2, and what the connector says of its own.
-        let repeatable = request.method.is_idempotent() || request.reads;
-        Ok(Self { method: request.method.clone(), url, headers, body: request.body.clone(), repeatable })
+        let repeat = match request.method.is_idempotent() || request.reads {
+            true => Repeat::Always,
+            false if request.single_use => Repeat::Refused,
+            false => Repeat::Never,
+        };
+        Ok(Self { method: request.method.clone(), url, headers, body: request.body.clone(), repeat })
     }
 
     /// The first value of a header.

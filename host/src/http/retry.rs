@@ -67,14 +67,26 @@ pub enum Decision {
     },
 }
 
+/// Whether a request may be sent again after it may have reached the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeat {
+    /// Although the server may have acted on it: by its method (RFC 9110, section 9.2.2), or because the connector says that
+    /// it only reads.
+    Always,
+    /// Only where the server says that it could not handle it (503): what it carries is good for one use, and where the answer
+    /// was lost it may be used up.
+    Refused,
+    /// Only where the server turned it away for its number (429).
+    Never,
+}
+
 /// One attempt, as far as what follows depends on it.
 #[derive(Debug, Clone, Copy)]
 pub struct Try {
     /// Its number, from 1.
     pub number: u32,
-    /// Whether the request may be sent again although the server may have acted on it: by its method (RFC 9110, section
-    /// 9.2.2), or because the connector says that it only reads.
-    pub repeatable: bool,
+    /// Whether the request may be sent again.
+    pub repeat: Repeat,
     /// When its outcome was there, in milliseconds since the Unix epoch.
     pub now_ms: u64,
     /// A random number in 0..1.
@@ -111,10 +123,10 @@ impl Rules {
             }
             429 => Decision::Throttled { until_ms: throttled(self.backoff(this)), reason },
             // The server has no room for anybody.
-            503 if this.repeatable => {
+            503 if this.repeat != Repeat::Never => {
                 Decision::Throttled { until_ms: told.unwrap_or_else(|| throttled(self.backoff(this))), reason }
             }
-            408 | 425 | 500 | 502 | 504 if this.repeatable => {
+            408 | 425 | 500 | 502 | 504 if this.repeat == Repeat::Always => {
                 let told = told.map(|at| Duration::from_millis(at.saturating_sub(now_ms)));
                 Decision::Again { delay: told.unwrap_or_else(|| self.backoff(this)), reason }
             }
@@ -133,7 +145,7 @@ impl Rules {
     fn after_failure(&self, this: Try, failure: &Failure) -> Decision {
         let again = match failure.kind {
             FailureKind::Connect => true,
-            FailureKind::Timeout | FailureKind::Broken => this.repeatable,
+            FailureKind::Timeout | FailureKind::Broken => this.repeat == Repeat::Always,
             FailureKind::Denied | FailureKind::Final | FailureKind::TooLarge(_) | FailureKind::Invalid => false,
         };
         if again {
@@ -188,7 +200,8 @@ mod tests {
     }
 
     fn this(method: &Method) -> Try {
-        Try { number: 1, repeatable: method.is_idempotent(), now_ms: NOW, jitter: 0.5 }
+        let repeat = if method.is_idempotent() { Repeat::Always } else { Repeat::Never };
+        Try { number: 1, repeat, now_ms: NOW, jitter: 0.5 }
     }
 
     fn again(status: u16, delay_ms: u64) -> Decision {
@@ -278,12 +291,25 @@ mod tests {
 
     #[test]
     fn a_post_that_only_reads_is_sent_again() {
-        let reads = Try { repeatable: true, ..this(&Method::POST) };
+        let reads = Try { repeat: Repeat::Always, ..this(&Method::POST) };
         let answered = |status| Outcome::Answered { status, headers: &[], body: &[] };
         assert_eq!(Rules::default().decide(reads, answered(500)), again(500, 250));
         assert_eq!(Rules::default().decide(reads, answered(503)), throttled(503, 250));
         let failure = Failure::new(FailureKind::Timeout, "why");
         assert!(matches!(Rules::default().decide(reads, Outcome::Failed(&failure)), Decision::Again { .. }));
+    }
+
+    #[test]
+    fn what_is_good_for_one_use_is_sent_again_only_where_the_server_did_nothing_with_it() {
+        let once = Try { repeat: Repeat::Refused, ..this(&Method::POST) };
+        let answered = |status| Outcome::Answered { status, headers: &[], body: &[] };
+        assert_eq!(Rules::default().decide(once, answered(503)), throttled(503, 250));
+        for status in [408, 425, 500, 502, 504] {
+            assert_eq!(Rules::default().decide(once, answered(status)), Decision::Final, "{status}");
+        }
+        for kind in [FailureKind::Timeout, FailureKind::Broken] {
+            assert_eq!(Rules::default().decide(once, Outcome::Failed(&Failure::new(kind, "why"))), Decision::Final);
+        }
     }
 
     #[test]

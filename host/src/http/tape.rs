@@ -236,7 +236,7 @@ impl Client {
             let is_401 = matches!(&outcome, Ok(answer) if answer.status == 401);
             let given_up = attempt >= config.retry.attempts;
             // The number of the try only tells when to give up, and that the tape knows.
-            let this = Try { number: before, repeatable: template.repeatable, now_ms, jitter: 0.0 };
+            let this = Try { number: before, repeat: template.repeat, now_ms, jitter: 0.0 };
             match config.retry.decide(this, seen) {
                 // Another attempt after a final answer is that of an answer which the connector rejected, but for a 401: then the
                 // token was renewed, or another key taken.

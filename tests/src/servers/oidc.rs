@@ -3,8 +3,12 @@
 //! What the provider is like is in `servers/oidc.mjs`: no tolerance for clocks, refresh tokens that are used once, and a family
 //! of tokens that is revoked as soon as one of them comes again.
 
-use std::process::Command;
+use std::{
+    io::{BufRead, BufReader, Read},
+    process::{Command, Stdio},
+};
 
+use anyhow::{Context, ensure};
 use regex::Regex;
 use serde_json::Value;
 
@@ -12,6 +16,7 @@ use super::{
     ServerError, client, installed,
     process::{Process, free_port},
 };
+use crate::connection::Connection;
 
 /// The secret of the clients that have one: with all that has to be encoded.
 pub const SECRET: &str = "s3cr:et/+%~";
@@ -55,6 +60,14 @@ impl Oidc {
         Ok(asked.as_array().map_or(0, Vec::len))
     }
 
+    /// All tokens that were given out so far, and what renews them.
+    ///
+    /// # Errors
+    /// Where the server does not answer.
+    pub fn issued(&self) -> Result<Vec<String>, ServerError> {
+        serde_json::from_str(&self.admin("issued")?).map_err(|error| wrong(error.to_string()))
+    }
+
     /// Does something that only a test may: `end` the tokens that the API has seen, `hold-token` or `hold-items` for the next
     /// answer, and say what is `held`.
     ///
@@ -63,6 +76,43 @@ impl Oidc {
     pub fn admin(&self, what: &str) -> Result<String, ServerError> {
         Browser::default().get(&self.url(&format!("/admin/{what}"))).map(|page| page.body)
     }
+}
+
+/// A private key for ES256, PEM, and its public half as a JWK.
+///
+/// # Errors
+/// Where node makes none.
+pub fn key() -> anyhow::Result<(String, Value)> {
+    let script = "const k = require('crypto').generateKeyPairSync('ec', {namedCurve: 'P-256'}); \
+        console.log(JSON.stringify({pem: k.privateKey.export({type: 'pkcs8', format: 'pem'}), \
+        jwk: {...k.publicKey.export({format: 'jwk'}), alg: 'ES256', use: 'sig'}}))";
+    let made = Command::new("node").args(["-e", script]).output()?;
+    let made: Value = serde_json::from_slice(&made.stdout)?;
+    Ok((made["pem"].as_str().context("a key")?.to_owned(), made["jwk"].clone()))
+}
+
+/// Signs in as a person would: what the command prints is opened in a browser.
+///
+/// # Errors
+/// Where the command ends without success, or never names a `page`.
+pub fn sign_in(connection: &Connection, flags: &[&str], page: &str) -> anyhow::Result<()> {
+    let mut command = connection.command(&["auth", "login"], &[&["--no-browser"], flags].concat())?;
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let mut said = String::new();
+    let mut lines = BufReader::new(child.stderr.take().context("its errors")?);
+    let url = loop {
+        let mut line = String::new();
+        ensure!(lines.read_line(&mut line)? > 0, "it ended: {said}");
+        said.push_str(&line);
+        if let Some(at) = line.find("http").filter(|at| line[*at..].contains(page)) {
+            break line[at..].trim().to_owned();
+        }
+    };
+    Browser::default().sign_in(&url)?;
+    let ended = child.wait_with_output()?;
+    lines.read_to_string(&mut said)?;
+    ensure!(ended.status.success(), "{ended:?} {said}");
+    Ok(())
 }
 
 /// oauth2-mock-server, whose token endpoint answers every third time with 503.
