@@ -132,6 +132,36 @@ fn tokens_of_two_seconds_are_renewed_before_they_end() -> anyhow::Result<()> {
 }
 
 #[test]
+fn how_long_before_its_end_a_token_is_renewed_can_be_set() -> anyhow::Result<()> {
+    let (oidc, _) = start(3600)?;
+    for (margin, renewed) in [(None, 0), (Some("60"), 0), (Some("3590"), 0), (Some("3700"), 3)] {
+        let mut auth = app(&oidc);
+        if let Some(margin) = margin {
+            auth["authorization_code"]["refresh_margin"] = margin.into();
+        }
+        let connection = Connection::new("rest", &config(&oidc, &auth))?;
+        sign_in(&connection, &[], "/auth?")?;
+        let before = oidc.asked()?;
+        for _ in 0..3 {
+            ensure!(connection.command(&["check"], &[])?.output()?.status.success());
+        }
+        // A token of an hour ends within 3,700 seconds from its first one on.
+        ensure!(oidc.asked()? - before == renewed, "{margin:?}: {}", oidc.asked()? - before);
+    }
+    let mut auth = app(&oidc);
+    auth["authorization_code"]["refresh_margin"] = "soon".into();
+    let connection = Connection::new("rest", &config(&oidc, &auth))?;
+    let ended = connection.command(&["check"], &[])?.output()?;
+    let text = String::from_utf8_lossy(&ended.stderr).into_owned();
+    ensure!(
+        ended.status.code() == Some(2)
+            && text == "error[auth]: refresh_margin is a number of seconds: soon\nnext: write 60, for a minute\n",
+        "{text}"
+    );
+    Ok(())
+}
+
+#[test]
 fn two_processes_that_renew_at_once_use_one_refresh_token_once() -> anyhow::Result<()> {
     let (oidc, _) = start(3600)?;
     let connection = Connection::new("rest", &config(&oidc, &app(&oidc)))?;

@@ -444,6 +444,11 @@ cases! {
         let api = api(vec![Rule::always(Action::Status(429, RetryAfter::Seconds(86_400)))])?;
         stage.fails(&base(&api), &["--max-wait", "1m"])
     }
+    answer_403_secondary_limit(stage) {
+        let said = r#"{"message": "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."}"#;
+        let api = api(vec![Rule::always(Action::Body(403, "application/json", said.to_owned()))])?;
+        stage.fails(&base(&api), &["--max-wait", "30s"])
+    }
     redirect_elsewhere(stage) {
         let location = vec![("location", "https://other.example.com/items".to_owned())];
         let api = api(vec![Rule::always(Action::Headers(302, location))])?;

@@ -19,6 +19,10 @@ struct Stage {
 
 impl Stage {
     fn new() -> anyhow::Result<Self> {
+        Self::of("reads_by_cursor")
+    }
+
+    fn of(guest: &str) -> anyhow::Result<Self> {
         let api = Api::builder()
             .endpoint(Endpoint::new("/items", Offset::default()).records(3).total(Total::Body))
             .start()?;
@@ -27,7 +31,7 @@ impl Stage {
         scene.file("items.yaml", format!("url: {}\ntoken: s3cr3t-0123456789\n", url.trim_end_matches('/')))?;
         let built = program::built()?;
         let target = built.parent().context("no target folder")?;
-        let component = target.join("wasm32-wasip2/release/examples/reads_by_cursor.wasm");
+        let component = target.join(format!("wasm32-wasip2/release/examples/{guest}.wasm"));
         ensure!(component.exists(), "{} is missing: run `make guests` first", component.display());
         let folder = component.parent().map(Path::to_owned).unwrap_or_default();
         scene.call(format!("{}/", folder.display()), "");
@@ -128,6 +132,58 @@ fn what_the_user_takes_out_of_a_grant_is_refused() -> anyhow::Result<()> {
     let ended = stage.run(&["--full"])?;
     stage.compare("secret_taken_out", "run items.wasm --full", &ended)?;
     ensure!(ended.code == Some(2), "{ended:?}");
+    Ok(())
+}
+
+#[test]
+fn an_address_for_tokens_is_granted_like_a_host() -> anyhow::Result<()> {
+    let stage = Stage::of("asks_for_tokens")?;
+    let url = stage.api.url("");
+    let auth = "auth: { app: { client_id: c, client_secret: s3cr3t-0123456789 } }";
+    stage.scene.file("items.yaml", format!("url: {}\n{auth}\n", url.trim_end_matches('/')))?;
+    let ended = stage.run(&[])?;
+    stage.compare("tokens_first_run", "run asks_for_tokens.wasm", &ended)?;
+    ensure!(ended.code == Some(2), "{ended:?}");
+    let ended = stage.run(&["--grant"])?;
+    ensure!(ended.code == Some(0), "{ended:?}");
+    compare("grants/tokens_lock", &stage.scene.plain(&stage.lock()?))?;
+    let whole = stage.lock()?;
+    stage.change("\"https://login.example.com/token\"", "")?;
+    let ended = stage.run(&["--full"])?;
+    stage.compare("tokens_taken_out", "run asks_for_tokens.wasm --full", &ended)?;
+    ensure!(ended.code == Some(2), "{ended:?}");
+    // A new version that has them asked for elsewhere asks for more.
+    fs::write(stage.scene.path("connectors.lock"), whole)?;
+    stage.change("login.example.com/token", "other.example.com/token")?;
+    stage.change(&digest(Path::new(&stage.component))?, "00ff")?;
+    let ended = stage.run(&["--full"])?;
+    stage.compare("tokens_elsewhere", "run asks_for_tokens.wasm --full", &ended)?;
+    ensure!(ended.code == Some(2), "{ended:?}");
+    Ok(())
+}
+
+#[test]
+fn two_connectors_that_are_granted_at_once_are_both_granted() -> anyhow::Result<()> {
+    let stage = Stage::new()?;
+    let rest = program::built()?.join("connectors/rest.wasm");
+    ensure!(rest.exists(), "{} is missing: run `make connectors` first", rest.display());
+    let url = stage.api.url("");
+    let text = format!("base_url: {url}\nstreams: [{{ name: items, path: items, records: /items, primary_key: [id] }}]\n");
+    let other = stage.scene.file("rest.yaml", text)?;
+    let (own, rest, lock) = (stage.path("items.yaml"), rest.display().to_string(), stage.path("connectors.lock"));
+    for round in 0..5 {
+        let mut children = Vec::new();
+        for (name, component, config) in [("own", &stage.component, &own), ("rest", &rest, &other)] {
+            let out = stage.path(&format!("{name}-{round}"));
+            children.push(program::host(&["run", component, "--config", config, "--out", &out, "--grant", "-q"])?.spawn()?);
+        }
+        for mut child in children {
+            ensure!(child.wait()?.success(), "round {round}");
+        }
+        let granted = stage.lock()?;
+        ensure!(granted.matches("[[connector]]").count() == 2, "round {round}: {granted}");
+        fs::remove_file(&lock)?;
+    }
     Ok(())
 }
 

@@ -155,6 +155,7 @@ cases! {
     rejects: Case::failed().flags(&["--attempts", "2", "--retry-base", "1ms"]).says(&["an error in truth"]);
     rejects_for_ever: Case::failed().flags(&["--attempts", "3", "--retry-base", "1ms"]).says(&["after 3 attempts"]);
     host_pattern_wide: Case::refused();
+    asks_for_tokens: Case::complete();
     secret_in_memory: Case::complete();
     secret_seen: Case::complete();
     secret_elsewhere: Case::failed();

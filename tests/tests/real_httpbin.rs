@@ -76,6 +76,26 @@ fn redirects_are_followed_as_far_as_they_may_be() -> anyhow::Result<()> {
 }
 
 #[test]
+fn an_api_may_tell_its_limit_in_headers_of_its_own_names() -> anyhow::Result<()> {
+    let httpbin = Httpbin::start()?;
+    let mut scene = Scene::new()?;
+    scene.call(httpbin.url().trim_start_matches("http://"), "127.0.0.1:PORT");
+    // The first answer says that nothing is left for an hour.
+    let mut config = config(&httpbin, "response-headers?X-Quota=100&X-Quota-Left=0&X-Quota-Until=3600");
+    config["streams"][0]["primary_key"] = json!(["X-Quota"]);
+    config["streams"].as_array_mut().into_iter().for_each(|streams| streams.push(stream("second", "get")));
+    let file = scene.file("api.json", config.to_string())?;
+    let out = scene.path("out").display().to_string();
+    let names = ["limit=X-Quota", "remaining=X-Quota-Left", "reset=X-Quota-Until"];
+    let mut arguments = vec!["run", "rest", "--config", &file, "--out", &out, "--max-wait", "1m", "--concurrency", "1"];
+    names.iter().for_each(|name| arguments.extend(["--budget-header", name]));
+    let ended = play(&host(&arguments)?)?;
+    compare("httpbin/own_budget_headers", &transcript(&scene, &arguments.join(" "), &ended))?;
+    ensure!(ended.code == Some(1), "{ended:?}");
+    Ok(())
+}
+
+#[test]
 fn what_is_refused_is_told_with_the_rule_and_the_next_step() -> anyhow::Result<()> {
     let httpbin = Httpbin::start()?;
     for (name, path, flags) in [

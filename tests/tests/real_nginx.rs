@@ -87,7 +87,7 @@ fn says(
     name: &str,
     base: &str,
     path: &str,
-    flags: &[(&str, Option<&str>)],
+    flags: &[(&str, Option<String>)],
     code: i32,
 ) -> anyhow::Result<()> {
     let mut scene = Scene::new()?;
@@ -97,11 +97,9 @@ fn says(
     let file = scene.file("api.json", config(base, path, &json!({})).to_string())?;
     let out = scene.path("out").display().to_string();
     let mut arguments = vec!["run", "rest", "--config", &file, "--out", &out, "--retry-base", "1ms", "--attempts", "2"];
-    let files: Vec<(&str, Option<String>)> =
-        flags.iter().map(|(flag, file)| (*flag, file.map(|file| nginx.file(file)))).collect();
-    for (flag, file) in &files {
+    for (flag, value) in flags {
         arguments.push(flag);
-        arguments.extend(file.as_deref());
+        arguments.extend(value.as_deref());
     }
     let ended = play(&host(&arguments)?)?;
     compare(&format!("nginx/{name}"), &transcript(&scene, &arguments.join(" "), &ended))?;
@@ -110,29 +108,39 @@ fn says(
 }
 
 #[test]
+fn a_redirect_from_https_to_http_is_refused_though_both_are_allowed() -> anyhow::Result<()> {
+    let nginx = Nginx::start(1)?;
+    let plain = nginx.plain();
+    let flags = [("--ca-file", Some(nginx.file("server.pem"))), ("--allow-host", Some(plain))];
+    says(&nginx, "https_to_http", &nginx.secure(), "down", &flags, 1)?;
+    ensure!(nginx.seen()?.iter().all(|one| one.target.starts_with("/down")), "{:#?}", nginx.seen()?);
+    Ok(())
+}
+
+#[test]
 fn certificates_decide_who_is_spoken_to() -> anyhow::Result<()> {
     let nginx = Nginx::start(2)?;
     let (secure, old) = (nginx.secure(), nginx.old());
-    let ca = ("--ca-file", Some("server.pem"));
+    let flag = |name: &'static str, file: &str| (name, Some(nginx.file(file)));
+    let ca = || flag("--ca-file", "server.pem");
     says(&nginx, "unknown_authority", &secure, "items", &[], 1)?;
-    says(&nginx, "tls_1_1", &old, "items", &[ca], 1)?;
+    says(&nginx, "tls_1_1", &old, "items", &[ca()], 1)?;
     ensure!(nginx.seen()?.is_empty(), "{:#?}", nginx.seen()?);
-    says(&nginx, "no_client_certificate", &secure, "private/items", &[ca], 1)?;
-    let (certificate, key) = (("--client-cert", Some("client.pem")), ("--client-key", Some("client.key")));
-    says(&nginx, "client_certificate", &secure, "private/items", &[ca, certificate, key], 0)?;
+    says(&nginx, "no_client_certificate", &secure, "private/items", &[ca()], 1)?;
+    let certificate = || flag("--client-cert", "client.pem");
+    says(&nginx, "client_certificate", &secure, "private/items", &[ca(), certificate(), flag("--client-key", "client.key")], 0)?;
     let last = nginx.seen()?.pop();
     ensure!(last.as_ref().is_some_and(|one| one.client.contains("CN=") && one.status == 200), "{last:?}");
     // A key of another certificate, and files that are none.
-    let wrong = ("--client-key", Some("server.key"));
-    says(&nginx, "client_key_of_another", &secure, "private/items", &[ca, certificate, wrong], 2)?;
+    says(&nginx, "client_key_of_another", &secure, "private/items", &[ca(), certificate(), flag("--client-key", "server.key")], 2)?;
     says(
         &nginx,
         "client_key_missing",
         &secure,
         "private/items",
-        &[ca, certificate, ("--client-key", Some("no.key"))],
+        &[ca(), certificate(), flag("--client-key", "no.key")],
         2,
     )?;
-    says(&nginx, "client_certificate_alone", &secure, "private/items", &[ca, certificate], 2)?;
-    says(&nginx, "ca_file_of_no_certificate", &secure, "items", &[("--ca-file", Some("server.key"))], 2)
+    says(&nginx, "client_certificate_alone", &secure, "private/items", &[ca(), certificate()], 2)?;
+    says(&nginx, "ca_file_of_no_certificate", &secure, "items", &[flag("--ca-file", "server.key")], 2)
 }

@@ -360,7 +360,8 @@ impl ConnectorArgs {
     ) -> Result<Described, CliError> {
         let path = connectors::find(&self.connector)?.path;
         let engine = self.cache.engine(limits)?;
-        Ok(Described::load(engine, &path, observer, Arc::new(SystemClock::new())).await?)
+        let described = Described::load(engine, &path, observer, Arc::new(SystemClock::new())).await?;
+        Ok(described.called(&self.connector))
     }
 
     /// Tells whether the connector came along with the host.

@@ -288,9 +288,13 @@ impl From<OpenError> for CliError {
             }
             OpenError::Host(_) => (Kind::Connector, "mend the value it is filled from, or tell the connector's author"),
             OpenError::HostValue(_) => (Kind::Config, "set it in the configuration or with --set"),
-            OpenError::SecretNotGranted(_) | OpenError::TokensNotGranted(_) => (
+            OpenError::SecretNotGranted(_) => (
                 Kind::Grant,
                 "leave it out of the configuration, or run with --grant after taking the connector out of connectors.lock",
+            ),
+            OpenError::TokensNotGranted(_) => (
+                Kind::Grant,
+                "put it back at tokens in connectors.lock, or give another address in the configuration's auth",
             ),
             OpenError::Transport(host::http::transport::BuildError::ClientCertificate(_)) => {
                 (Kind::Usage, "check the files given to --client-cert and --client-key, and that they belong together")

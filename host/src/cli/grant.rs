@@ -43,14 +43,13 @@ impl GrantArgs {
             None => PathBuf::from(FILE),
         });
         let wants = described.wants()?;
-        let mut lock = Lock::read(&path)?;
+        let lock = Lock::read(&path)?;
         let file = path.display().to_string();
         let named = format!("{} {}", wants.name, wants.version);
         let (title, lines) = match lock.decide(&wants) {
             Decision::Granted(grant) => return Ok(Some(grant)),
             Decision::NoMore(grant) => {
-                lock.put(grant.clone());
-                lock.write(&path)?;
+                Lock::grant(&path, grant.clone())?;
                 print::stderr(&format!("{named} asks for no more than {file} grants; its digest is written there"));
                 return Ok(Some(grant));
             }
@@ -74,8 +73,7 @@ impl GrantArgs {
                     .next("look at what it is with `host inspect CONNECTOR`"));
             }
         }
-        lock.put(wants.clone());
-        lock.write(&path)?;
+        Lock::grant(&path, wants.clone())?;
         Ok(Some(wants))
     }
 }

@@ -1,5 +1,6 @@
 //! `connectors.lock`: what the user has granted to which connector.
 
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -77,7 +78,7 @@ impl Lock {
     /// When it cannot be read, or is not such a file.
     pub fn read(path: &Path) -> Result<Self, LockError> {
         let malformed = |reason: String| LockError::Malformed { path: path.to_owned(), reason };
-        let text = match std::fs::read_to_string(path) {
+        let text = match fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(source) => return Err(LockError::Io { path: path.to_owned(), source }),
@@ -107,24 +108,41 @@ impl Lock {
         if more.is_empty() { Decision::NoMore(wants.clone()) } else { Decision::More(more) }
     }
 
-    /// Puts a grant in the place of the one for the connector's name.
-    pub fn put(&mut self, grant: Grant) {
+    /// Writes a grant into the file, in the place of the one for the connector's name. What another process has granted
+    /// meanwhile stays.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written, or is no such file.
+    pub fn grant(path: &Path, grant: Grant) -> Result<(), LockError> {
+        let _held = hold(path).map_err(|source| LockError::Io { path: path.to_owned(), source })?;
+        let mut lock = Self::read(path)?;
+        lock.put(grant);
+        lock.write(path)
+    }
+
+    fn put(&mut self, grant: Grant) {
         self.grants.retain(|other| other.name != grant.name);
         self.grants.push(grant);
         self.grants.sort_by(|a, b| a.name.cmp(&b.name));
     }
 
     /// Writes the file, whole or not at all.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub fn write(&self, path: &Path) -> Result<(), LockError> {
+    fn write(&self, path: &Path) -> Result<(), LockError> {
         let file = File { form: FORM, connector: self.grants.clone() };
         let malformed =
             |error: toml::ser::Error| LockError::Malformed { path: path.to_owned(), reason: error.to_string() };
         let text = format!("{HEAD}{}", toml::to_string_pretty(&file).map_err(malformed)?);
         crate::run::write_whole(path, &text).map_err(|source| LockError::Io { path: path.to_owned(), source })
     }
+}
+
+/// Waits for the right to change the file. It is its folder that is locked: the file itself is another one after each change,
+/// and a file beside it would be one more to keep.
+fn hold(path: &Path) -> io::Result<fs::File> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = fs::File::open(folder)?;
+    folder.lock()?;
+    Ok(folder)
 }
 
 #[cfg(test)]
@@ -166,6 +184,24 @@ mod tests {
     }
 
     #[test]
+    fn grants_that_are_made_at_once_are_all_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("connectors.lock");
+        std::thread::scope(|scope| {
+            for thread in 0..8 {
+                let path = &path;
+                scope.spawn(move || {
+                    for number in 0..5 {
+                        let name = format!("connector-{thread}-{number}");
+                        Lock::grant(path, Grant { name, ..grant("00", &["GET"]) }).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(Lock::read(&path).unwrap().grants.len(), 40);
+    }
+
+    #[test]
     fn a_file_that_is_none_is_refused_with_its_place() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("connectors.lock");
@@ -175,7 +211,7 @@ mod tests {
             ("form = 1\n[[connector]\n", "malformed"),
             ("", "missing field `form`"),
         ] {
-            std::fs::write(&path, text).unwrap();
+            fs::write(&path, text).unwrap();
             let error = Lock::read(&path).unwrap_err().to_string();
             assert!(error.contains(says), "{error}");
         }

@@ -21,6 +21,8 @@ enum Reply {
     Hang(Vec<u8>),
     /// Answers this much again and again.
     Endless(Vec<u8>),
+    /// Answers the first, and then the second again and again.
+    Flood(Vec<u8>, Vec<u8>),
 }
 
 struct Server {
@@ -60,6 +62,11 @@ async fn talk(mut stream: impl AsyncRead + AsyncWrite + Unpin, answer: impl Fn(&
                 std::future::pending::<()>().await;
             }
             Reply::Endless(bytes) => while stream.write_all(&bytes).await.is_ok() {},
+            Reply::Flood(first, rest) => {
+                if stream.write_all(&first).await.is_ok() {
+                    while stream.write_all(&rest).await.is_ok() {}
+                }
+            }
         }
     }
 }
@@ -231,6 +238,14 @@ async fn headers_without_end_are_refused() {
         let server = serve(move |_| Reply::Keep(ok(&headers, b"[]"))).await;
         let error = get(&client(&[&server.url]), &server.url).await.unwrap_err();
         assert!(matches!(error, Error::Unreachable(_)), "{error}");
+    }
+    // Millions of them, of which each is small: the connection ends long before the time of the request is over.
+    for line in ["x: 1\r\n".repeat(1_000), format!("x: {}\r\n", "a".repeat(1_000)), "a".repeat(1_000)] {
+        let server = serve(move |_| Reply::Flood(b"HTTP/1.1 200 OK\r\n".to_vec(), line.clone().into_bytes())).await;
+        let begun = std::time::Instant::now();
+        let error = get(&client(&[&server.url]), &server.url).await.unwrap_err();
+        assert!(matches!(error, Error::Unreachable(_)), "{error}");
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
     }
 }
 

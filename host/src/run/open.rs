@@ -127,6 +127,8 @@ pub struct Described {
     pub(crate) begun: Duration,
     /// The connector's file.
     pub(crate) path: std::path::PathBuf,
+    /// What the user calls it.
+    called: String,
 }
 
 /// A connector with its configuration, ready to be run.
@@ -142,6 +144,7 @@ pub struct Opened {
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) time: Arc<dyn Time>,
     seed: String,
+    called: String,
 }
 
 impl Described {
@@ -175,7 +178,14 @@ impl Described {
         };
         let mut instance = connector.instantiate(&engine, capabilities).await.map_err(error)?;
         let description = instance.describe().await.map_err(error)?;
-        Ok(Self { engine, connector, description, time, begun, path: path.to_owned() })
+        let called = path.display().to_string();
+        Ok(Self { engine, connector, description, time, begun, path: path.to_owned(), called })
+    }
+
+    /// Says what the user calls the connector, for the next steps that errors name. Without this it is the file's path.
+    #[must_use]
+    pub fn called(self, name: &str) -> Self {
+        Self { called: name.to_owned(), ..self }
     }
 
     /// Returns the description.
@@ -268,7 +278,7 @@ impl Described {
             ..http::Config::new(policy, Arc::new(transport))
         });
         let config_text = config.visible.to_string();
-        let Self { engine, connector, description, time, .. } = self;
+        let Self { engine, connector, description, time, called, .. } = self;
         Ok(Opened {
             engine,
             connector,
@@ -281,6 +291,7 @@ impl Described {
             observer,
             time,
             seed: run.to_owned(),
+            called,
         })
     }
 }
@@ -334,7 +345,7 @@ impl Described {
             store: network.store.clone(),
             time: self.time.clone(),
             observer,
-            login: "host auth login CONNECTOR".to_owned(),
+            login: format!("host auth login {}", self.called),
         };
         Session::new(&choice, parts).map(Some).map_err(OpenError::Auth)
     }
@@ -348,7 +359,8 @@ impl Opened {
     /// When the configuration picks no scheme that has a sign-in, or the person does not sign in.
     pub async fn login(&self, within: Duration, tell: impl FnOnce(auth::login::Prompt)) -> Result<(), OpenError> {
         let none = || {
-            Refusal::new("the configuration picks no scheme", "write one at auth; `host inspect CONNECTOR` lists them")
+            let next = format!("write one at auth; `host inspect {}` lists them", self.called);
+            Refusal::new("the configuration picks no scheme", next)
         };
         let session = self.session.as_ref().ok_or_else(none).map_err(OpenError::Auth)?;
         auth::login::login(session, within, tell).await.map_err(|refusal| {

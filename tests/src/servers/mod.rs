@@ -9,6 +9,7 @@ pub mod nginx;
 pub mod octokit;
 pub mod oidc;
 mod process;
+pub mod proxy;
 
 use std::{io, path::PathBuf, time::Duration};
 

@@ -176,6 +176,7 @@ http {{
     server {{
         listen 127.0.0.1:{secure} ssl http2;
         ssl_client_certificate client.pem;
+        location = /down {{ return 302 http://127.0.0.1:{plain}/items; }}
         ssl_verify_client optional;
         location = /items {{ try_files /pages/$arg_page.json /pages/empty.json =404; }}
         location = /private/items {{

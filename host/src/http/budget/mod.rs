@@ -161,19 +161,6 @@ impl Budgets {
         self.shared.pool.known(name).map_or_else(Budget::default, |shelf| shelf.peek(|state| state.status(now_ms)))
     }
 
-    /// Picks, of several budgets that a request could be paid from (as one for each key), the one with the most left: one that
-    /// is not known yet before all others, and of those that are spent the one that is full again first. Returns its index.
-    pub fn best<S: AsRef<str>>(&self, names: &[S]) -> usize {
-        let now_ms = self.shared.time.now_ms();
-        let blank = state::State::default();
-        let rank = |name: &str| match self.shared.pool.known(name) {
-            Some(shelf) => shelf.peek(|state| state.rank(now_ms)),
-            None => blank.rank(now_ms),
-        };
-        let ranked = names.iter().enumerate().rev().max_by_key(|(_, name)| rank(name.as_ref()));
-        ranked.map_or(0, |(index, _)| index)
-    }
-
     /// Names the budget that a request to a URL counts against, by what the server has said of such requests.
     pub fn of_url(&self, url: &Url, key: Option<&str>) -> String {
         let api = super::budget_name(url);
@@ -208,8 +195,8 @@ impl Budgets {
         Ok(Permit { budgets: self.clone(), bucket, slot, sent_ms: self.shared.time.now_ms(), done: false })
     }
 
-    /// Lets one request out that can be paid from any of several budgets, as one for each key: from the [best](Self::best) one
-    /// that lets it out now, else from the first that does. Returns the budget's index with the permit. A wait is announced
+    /// Lets one request out that can be paid from any of several budgets, as one for each key: from the one with the
+    /// most left that lets it out now (one that is not known yet before all others), else from the first that does. Returns the budget's index with the permit. A wait is announced
     /// by the name of the budget that it is for.
     ///
     /// # Errors
@@ -639,24 +626,25 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn of_several_keys_the_one_with_the_most_left_is_best() {
+    async fn of_several_keys_the_one_with_the_most_left_goes() {
         let (budgets, clock) = budgets(None);
         let keys = ["a of key 1", "a of key 2", "a of key 3"];
         let observe = |key: &str, remaining, in_ms| {
             budgets.observe(key, Budget { remaining: Some(remaining), reset_at_ms: Some(NOW + in_ms) }).unwrap();
         };
-        assert_eq!(budgets.best(&keys), 0);
+        let next = async || budgets.admit_any("r", &keys).await.unwrap().0;
+        assert_eq!(next().await, 0);
         observe(keys[0], 5, 10_000);
         observe(keys[1], 7, 10_000);
-        assert_eq!(budgets.best(&keys), 2, "what is not known is asked first");
+        assert_eq!(next().await, 2, "what is not known is asked first");
         observe(keys[2], 0, 3_000);
-        assert_eq!(budgets.best(&keys), 1);
+        assert_eq!(next().await, 1);
         observe(keys[1], 0, 10_000);
-        assert_eq!(budgets.best(&keys), 0);
+        assert_eq!(next().await, 0);
         observe(keys[0], 0, 10_000);
-        assert_eq!(budgets.best(&keys), 2, "it is full again first");
-        clock.advance(Duration::from_secs(10));
-        assert_eq!(budgets.best(&keys), 0);
+        assert_eq!(clock.now_ms(), NOW, "nobody had to wait so far");
+        assert_eq!(next().await, 2, "it is full again first");
+        assert_eq!(clock.now_ms(), NOW + 3_000);
     }
 
     #[test]

@@ -1,0 +1,135 @@
+//! Rate limits as the host keeps them over a whole run: several keys, several processes, and a run that comes back later.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use serde_json::{Value, json};
+use tests::{
+    connection::Connection,
+    mock::{Api, Budget, Endpoint, Total, offset::Offset},
+};
+
+fn config(api: &Api, more: &Value) -> Value {
+    let mut config = json!({"base_url": api.url(""), "streams": [{
+        "name": "items", "path": "items", "records": "/items", "total": "/total", "primary_key": ["id"], "in_flight": 1,
+        "pagination": {"offset": {"offset_param": "offset", "limit_param": "limit", "limit": 100}},
+    }]});
+    if let (Some(config), Some(more)) = (config.as_object_mut(), more.as_object()) {
+        config.extend(more.clone());
+    }
+    config
+}
+
+fn api(records: u32, budget: Option<Budget>) -> anyhow::Result<Api> {
+    let items = Endpoint::new("/items", Offset::default()).records(records).total(Total::Body);
+    let api = Api::builder().endpoint(items);
+    Ok(match budget {
+        Some(budget) => api.budget(budget).start()?,
+        None => api.start()?,
+    })
+}
+
+fn statuses(api: &Api, status: u16) -> usize {
+    api.requests().iter().filter(|one| one.status == Some(status)).count()
+}
+
+#[test]
+fn when_all_keys_rest_the_run_waits_for_the_first_and_says_so() -> anyhow::Result<()> {
+    // Two requests a second for each token, and six pages.
+    let budget = Budget { per_token: true, ..Budget::new(2, Duration::from_secs(1)) };
+    let api = api(550, Some(budget))?;
+    let auth = json!({"auth": {"bearer": ["key-number-1", "key-number-2"]}});
+    let connection = Connection::new("rest", &config(&api, &auth))?;
+    let run = connection.complete(&[])?;
+    ensure!(connection.records("items")?.len() == 550);
+    ensure!(statuses(&api, 429) == 0, "{:#?}", api.requests());
+    let host = api.url("").replace("http://", "");
+    let waits = format!("items: waiting for the rate limit of {} of key ", host.trim_end_matches('/'));
+    ensure!(run.log.contains(&waits), "{}", run.log);
+    ensure!(run.report["traffic"]["waited_ms"].as_u64().is_some_and(|ms| ms > 0), "{:#}", run.report);
+    Ok(())
+}
+
+#[test]
+fn a_wait_that_is_too_long_ends_the_read_and_the_next_run_goes_on() -> anyhow::Result<()> {
+    let api = api(350, Some(Budget::new(2, Duration::from_secs(2))))?;
+    let connection = Connection::new("rest", &config(&api, &json!({})))?;
+    let run = connection.run(&["--max-wait", "0s"])?;
+    ensure!(run.code == Some(1), "{run:#?}");
+    let reasons = run.reasons().join(" ");
+    ensure!(reasons.contains("asks to wait longer than --max-wait allows; come back at "), "{reasons}");
+    ensure!(statuses(&api, 200) == 2 && statuses(&api, 429) == 0, "{:#?}", api.requests());
+    connection.complete(&[])?;
+    ensure!(connection.records("items")?.len() == 350);
+    // What the first run committed was not asked for again.
+    ensure!(api.targets().len() == 5, "{:#?}", api.targets());
+    Ok(())
+}
+
+/// Runs two processes side by side that share what they know, and returns how long they took.
+fn side_by_side(config: &Value, flags: &[&str]) -> anyhow::Result<Duration> {
+    let folder = tempfile::tempdir()?;
+    let budgets = folder.path().join("budgets.db").display().to_string();
+    let flags = [&["--budgets", budgets.as_str()], flags].concat();
+    let connections = [Connection::new("rest", config)?, Connection::new("rest", config)?];
+    let begun = Instant::now();
+    let mut children = Vec::new();
+    for connection in &connections {
+        children.push(connection.start(&flags)?);
+    }
+    for mut child in children {
+        let ended = child.wait()?;
+        ensure!(ended.success(), "{ended:?}");
+    }
+    for connection in &connections {
+        ensure!(!connection.records("items")?.is_empty());
+    }
+    Ok(begun.elapsed())
+}
+
+#[test]
+fn two_processes_share_a_rate() -> anyhow::Result<()> {
+    let api = api(1_450, None)?;
+    let host = api.url("").replace("http://", "");
+    let rate = format!("{}=20/s", host.trim_end_matches('/'));
+    let took = side_by_side(&config(&api, &json!({})), &["--rate", &rate])?;
+    let requests = api.requests().len();
+    ensure!(requests == 32, "{requests}");
+    // Each alone would be done in half the time.
+    let least = Duration::from_millis(50) * u32::try_from(requests - 1)?;
+    ensure!(took >= least, "{requests} requests took {took:?}, less than {least:?}");
+    Ok(())
+}
+
+#[test]
+fn two_processes_share_what_a_server_says_is_left() -> anyhow::Result<()> {
+    let api = api(1_950, Some(Budget::new(15, Duration::from_secs(1))))?;
+    side_by_side(&config(&api, &json!({})), &[])?;
+    let requests = api.requests();
+    ensure!(requests.len() == 42, "{}", requests.len());
+    // Of the last request of a window both would have thought that it was theirs.
+    ensure!(statuses(&api, 429) == 0, "{requests:#?}");
+    Ok(())
+}
+
+#[test]
+fn two_processes_with_one_budget_do_not_hold_each_other_up_when_one_dies() -> anyhow::Result<()> {
+    let api = api(1_950, None)?;
+    let folder = tempfile::tempdir()?;
+    let budgets = folder.path().join("budgets.db").display().to_string();
+    let flags = ["--budgets", budgets.as_str(), "--rate", "50/s"];
+    let connection = Connection::new("rest", &config(&api, &json!({})))?;
+    let mut first = connection.start(&flags)?;
+    let begun = Instant::now();
+    while api.requests().len() < 3 {
+        ensure!(begun.elapsed() < Duration::from_secs(30), "it never asked");
+        std::thread::yield_now();
+    }
+    first.kill()?;
+    first.wait()?;
+    let second = Connection::new("rest", &config(&api, &json!({})))?;
+    let run = second.complete(&flags)?;
+    let took = run.report["ended_ms"].as_u64().zip(run.report["started_ms"].as_u64()).context("times")?;
+    ensure!(took.0 - took.1 < 10_000, "{:#}", run.report);
+    Ok(())
+}
