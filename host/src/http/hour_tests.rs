@@ -5,12 +5,16 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-use super::transport::{Outgoing, Sending};
+use bytes::Bytes;
+
+use super::transport::{Failure, Incoming, Outgoing, Sending};
 use super::*;
-use crate::auth::{Choice, Kind, Parts, Scheme};
-use crate::time::Sleep;
+use crate::auth::{Choice, Kind, Parts, Scheme, Session};
+use crate::event::Silent;
+use crate::time::{Sleep, Time};
 
 const NOW: u64 = 1_700_000_000_000;
 const HOUR_MS: u64 = 3_600_000;

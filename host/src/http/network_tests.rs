@@ -1,7 +1,9 @@
 //! The network against servers on loopback that do what servers should and should not do.
 
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
 use flate2::write::GzEncoder;
 use std::io::Write as _;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};

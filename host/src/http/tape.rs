@@ -15,7 +15,8 @@ use super::archive::{Bodies, Lines, RecordedExchange, RecordedRequest};
 use super::request::Template;
 use super::retry::{Decision, Outcome, Try};
 use super::transport::Failure;
-use super::{Answer, Client, Error};
+use super::receive::Answer;
+use super::{Client, Error};
 
 /// Recorded requests that are looked at to find the one that was meant.
 const CANDIDATES: usize = 64;

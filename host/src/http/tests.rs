@@ -3,12 +3,16 @@
 use std::collections::VecDeque;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
+
+use super::transport::{Failure, FailureKind, Incoming, Outgoing, Sending};
 use super::*;
 use crate::auth::Secret;
+use crate::event::{Event, Observer};
 use crate::http::archive::Entry;
-use crate::http::transport::{Outgoing, Sending};
-use crate::time::VirtualClock;
+use crate::time::{Time, VirtualClock};
 
 const NOW: u64 = 1_700_000_000_000;
 const VALUE: &str = "s3cr:et/+%~-0123";

@@ -1,0 +1,164 @@
+//! Waiting for a budget: in line, and without spinning.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::permit::Permit;
+use super::state::{Claim, Step};
+use super::{Bucket, Budgets, Error};
+use crate::event::Event;
+
+/// How often to look whether a request of another process is back.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+impl Budgets {
+    /// Lets one request out that can be paid from any of several budgets, as one for each key: from the one with the
+    /// most left that lets it out now (one that is not known yet before all others), else from the first that does. Returns the budget's index with the permit. A wait is announced
+    /// by the name of the budget that it is for.
+    ///
+    /// # Errors
+    /// [`Error::Wait`] when all of them ask for a wait longer than the limit.
+    pub async fn admit_any<S: AsRef<str> + Sync>(&self, read: &str, names: &[S]) -> Result<(usize, Permit), Error> {
+        let buckets: Vec<_> = names.iter().map(|name| self.bucket(name.as_ref())).collect::<Result<_, _>>()?;
+        let pool = &self.shared.pool;
+        let (mut slot, mut told) = (None, 0);
+        loop {
+            // Whoever comes back from here on is heard of.
+            let mut returned = std::pin::pin!(pool.returned().notified());
+            returned.as_mut().enable();
+            let now_ms = self.shared.time.now_ms();
+            let mut order: Vec<usize> = (0..buckets.len()).collect();
+            let rank = |index: &usize| buckets.get(*index).map(|bucket| bucket.shelf.peek(|state| state.rank(now_ms)));
+            order.sort_by_key(|index| std::cmp::Reverse(rank(index)));
+            let (mut wake, mut goes, mut others) = (None::<(u64, bool, usize)>, false, false);
+            for index in order {
+                let Some(bucket) = buckets.get(index) else { continue };
+                let asker = bucket.asker(pool, true);
+                let claim = Claim { tokens: u32::from(!asker.rates.is_empty()), permits: 1, request: true };
+                let step = self.with(bucket, |state| {
+                    let step = state.step(&asker, claim, now_ms);
+                    if step == Step::Go && slot.is_some() {
+                        state.take(&asker, claim, now_ms);
+                    }
+                    step
+                });
+                let at = match step {
+                    Step::Go if slot.is_some() => {
+                        let (bucket, budgets) = (Arc::clone(bucket), self.clone());
+                        let permit = Permit { budgets, bucket, slot: slot.take(), sent_ms: now_ms, done: false };
+                        return Ok((index, permit));
+                    }
+                    Step::Go => {
+                        goes = true;
+                        break;
+                    }
+                    Step::Returned => {
+                        others |= bucket.shelf.peek(|state| state.others_in_flight(pool.process()));
+                        continue;
+                    }
+                    Step::Until(at_ms) => (at_ms, true, index),
+                    Step::Spread(at_ms) => (at_ms, false, index),
+                };
+                wake = Some(wake.map_or(at, |wake| wake.min(at)));
+            }
+            if goes {
+                slot = Arc::clone(&self.shared.in_flight).acquire_owned().await.ok();
+                continue;
+            }
+            slot = None;
+            if let Some((until_ms, true, index)) = wake
+                && let Some(bucket) = buckets.get(index)
+            {
+                self.tell(read, bucket, until_ms, &mut told)?;
+            }
+            let wait = wake.map(|(until_ms, ..)| Duration::from_millis(until_ms.saturating_sub(now_ms)));
+            let wait = if others { Some(wait.map_or(LOOK_AGAIN, |wait| wait.min(LOOK_AGAIN))) } else { wait };
+            match wait {
+                Some(wait) => tokio::select! {
+                    () = returned => {}
+                    () = self.shared.time.sleep(wait) => {}
+                },
+                None => returned.await,
+            }
+        }
+    }
+
+    /// Waits in line and takes the permits; for a request, a place among those in flight as well.
+    pub(super) async fn wait(
+        &self,
+        read: &str,
+        bucket: &Bucket,
+        permits: u32,
+        request: bool,
+    ) -> Result<Option<OwnedSemaphorePermit>, Error> {
+        let pool = &self.shared.pool;
+        let asker = bucket.asker(pool, request);
+        let mut told = 0;
+        // Those behind the first in line hear of a known pause as well.
+        let known = bucket.shelf.peek(|state| state.blocked_until(self.shared.time.now_ms()));
+        if let Some(until_ms) = known {
+            self.tell(read, bucket, until_ms, &mut told)?;
+        }
+        let _next = bucket.shelf.gate.lock().await;
+        let burst = asker.rates.iter().map(|rate| rate.burst.get()).min().unwrap_or(permits).max(1);
+        let mut parts = permits;
+        let mut slot = None;
+        loop {
+            let now_ms = self.shared.time.now_ms();
+            let tokens = if asker.rates.is_empty() { 0 } else { parts.min(burst) };
+            let last = asker.rates.is_empty() || tokens == parts;
+            let ready = !last || !request || slot.is_some();
+            let claim = Claim { tokens, permits: if last { permits } else { 0 }, request };
+            let step = self.with(bucket, |state| {
+                let step = state.step(&asker, claim, now_ms);
+                if step == Step::Go && ready {
+                    state.take(&asker, claim, now_ms);
+                }
+                step
+            });
+            match step {
+                Step::Go if !last => parts = parts.saturating_sub(tokens),
+                Step::Go if ready => return Ok(slot),
+                // What is known may change while it waits for a place, so it looks again with the place in hand.
+                Step::Go => slot = Arc::clone(&self.shared.in_flight).acquire_owned().await.ok(),
+                Step::Returned => {
+                    slot = None;
+                    let returned = bucket.shelf.returned.notified();
+                    if bucket.shelf.peek(|state| state.others_in_flight(pool.process())) {
+                        tokio::select! {
+                            () = returned => {}
+                            () = self.shared.time.sleep(LOOK_AGAIN) => {}
+                        }
+                    } else {
+                        returned.await;
+                    }
+                }
+                Step::Until(until_ms) => {
+                    slot = None;
+                    self.tell(read, bucket, until_ms, &mut told)?;
+                    self.shared.time.sleep(Duration::from_millis(until_ms.saturating_sub(now_ms))).await;
+                }
+                Step::Spread(until_ms) => {
+                    slot = None;
+                    self.shared.time.sleep(Duration::from_millis(until_ms.saturating_sub(now_ms))).await;
+                }
+            }
+        }
+    }
+
+    /// Says that a read waits, or that the wait is too long.
+    fn tell(&self, read: &str, bucket: &Bucket, until_ms: u64, told: &mut u64) -> Result<(), Error> {
+        let wait_ms = u128::from(until_ms.saturating_sub(self.shared.time.now_ms()));
+        let budget = bucket.name.clone();
+        if wait_ms > self.shared.max_wait.as_millis() {
+            return Err(Error::Wait { budget, until_ms });
+        }
+        if *told != until_ms {
+            *told = until_ms;
+            self.shared.observer.observe(Event::Waiting { read: read.to_owned(), budget, until_ms });
+        }
+        Ok(())
+    }
+}
