@@ -121,6 +121,7 @@ fn a_proxy_of_the_environment_is_used_where_no_flag_says_otherwise() -> anyhow::
 #[test]
 fn a_proxy_that_does_not_work_is_named_with_the_next_step() -> anyhow::Result<()> {
     let (api, nginx, refusing) = (api()?, Nginx::start(1)?, Proxy::start(Speaks::Refusing)?);
+    let tls = Proxy::start(Speaks::Https)?;
     // A port that was free a moment ago, and where nobody listens now.
     let closed = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     let secret = "s3cret-of-the-proxy";
@@ -134,6 +135,7 @@ fn a_proxy_that_does_not_work_is_named_with_the_next_step() -> anyhow::Result<()
         ("closed_socks5", plain(&api), closed.replace("http://", "socks5://"), 1),
         ("refused_plain", plain(&api), refused.clone(), 1),
         ("refused_secure", secure(&nginx), refused, 1),
+        ("unknown_authority", plain(&api), tls.url(&format!("user:{secret}@")), 1),
         ("unknown_scheme", plain(&api), format!("ftp://user:{secret}@proxy.example"), 2),
     ] {
         let mut scene = Scene::new()?;

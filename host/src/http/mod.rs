@@ -34,6 +34,7 @@ mod redirect;
 mod request;
 mod response;
 pub mod retry;
+mod server;
 mod structured;
 pub mod tape;
 pub mod transport;

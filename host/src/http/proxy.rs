@@ -6,6 +6,7 @@
 //! Whoever configures an HTTP proxy therefore trusts it with that. `socks5h` and `socks4`, which would leave names to the
 //! proxy without need, are not offered.
 
+use hyper_util::client::proxy::matcher::Matcher;
 use url::Url;
 
 /// Requests of which scheme go through a proxy.
@@ -62,6 +63,19 @@ impl Proxy {
         self.url.scheme() != "socks5"
     }
 
+    /// Whether the way to it is encrypted.
+    pub(super) fn is_https(&self) -> bool {
+        self.url.scheme() == "https"
+    }
+
+    /// Its host and port, without credentials.
+    pub(super) fn name(&self) -> String {
+        match self.url.port_or_known_default() {
+            Some(port) => format!("{}:{port}", self.host()),
+            None => self.host().to_owned(),
+        }
+    }
+
     pub(super) fn build(&self, except: Option<&str>) -> reqwest::Result<reqwest::Proxy> {
         let url = self.url.as_str();
         let proxy = match self.of {
@@ -73,9 +87,61 @@ impl Proxy {
     }
 }
 
+/// A proxy, and which requests it carries: by the code that reqwest itself asks.
+pub(super) struct Way {
+    pub(super) proxy: Proxy,
+    matcher: Matcher,
+}
+
+impl Way {
+    pub(super) fn new(proxy: &Proxy, except: Option<&str>) -> Self {
+        let (builder, url) = (Matcher::builder(), proxy.url.as_str());
+        let builder = match proxy.of {
+            Of::Http => builder.http(url),
+            Of::Https => builder.https(url),
+            Of::All => builder.all(url),
+        };
+        Self { proxy: proxy.clone(), matcher: builder.no(except.unwrap_or_default()).build() }
+    }
+
+    pub(super) fn carries(&self, url: &Url) -> bool {
+        url.as_str().parse().is_ok_and(|uri| self.matcher.intercept(&uri).is_some())
+    }
+}
+
+impl std::fmt::Debug for Way {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.proxy.fmt(f)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_proxy_carries_what_is_of_its_scheme_and_not_left_out() {
+        let url = |text: &str| Url::parse(text).unwrap();
+        for (of, except, target, carries) in [
+            (Of::All, None, "http://a.example/x", true),
+            (Of::All, None, "https://a.example/x?y=1", true),
+            (Of::Http, None, "https://a.example/", false),
+            (Of::Https, None, "https://a.example/", true),
+            (Of::All, Some("a.example"), "https://a.example/", false),
+            (Of::All, Some("example"), "https://a.example/", false),
+            (Of::All, Some("b.example, 10.0.0.0/8"), "https://a.example/", true),
+            (Of::All, Some("b.example, 10.0.0.0/8"), "http://10.1.2.3:8080/", false),
+            (Of::All, Some("*"), "http://a.example/", false),
+        ] {
+            for scheme in ["http", "https", "socks5"] {
+                let proxy = Proxy::new(of, &format!("{scheme}://user:secret@proxy.example:8080")).unwrap();
+                let way = Way::new(&proxy, except);
+                assert_eq!(way.carries(&url(target)), carries, "{of:?} {scheme} {except:?} {target}");
+                assert_eq!(way.proxy.name(), "proxy.example:8080");
+                assert!(!format!("{way:?}").contains("secret"));
+            }
+        }
+    }
 
     #[test]
     fn proxies_are_urls_and_their_credentials_are_not_shown() {

@@ -4,7 +4,6 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::future::Future;
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +17,8 @@ use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use super::address::{AddressRefused, Resolver};
-use super::proxy::Proxy;
+use super::proxy::{Proxy, Way};
+use super::server::{Server, proxy_wants_credentials};
 
 /// A request as it goes over the wire, with its secrets. `Debug` shows neither query nor headers nor body.
 #[derive(Clone)]
@@ -179,6 +179,7 @@ pub struct Network {
     client: reqwest::Client,
     options: Options,
     resolver: Resolver,
+    ways: Arc<[Way]>,
 }
 
 impl Network {
@@ -202,13 +203,19 @@ impl Network {
             client = client.proxy(proxy.build(options.no_proxy.as_deref()).map_err(BuildError::Client)?);
         }
         let client = client.build().map_err(BuildError::Client)?;
-        Ok(Self { client, options, resolver })
+        let ways = options.proxies.iter().map(|proxy| Way::new(proxy, options.no_proxy.as_deref())).collect();
+        Ok(Self { client, options, resolver, ways })
+    }
+
+    /// The proxy that carries a request.
+    fn proxy_of(&self, url: &Url) -> Option<&Proxy> {
+        self.ways.iter().find(|way| way.carries(url)).map(|way| &way.proxy)
     }
 
     /// Looks at where a name leads before it is left to a proxy.
     async fn check_for_proxy(&self, url: &Url) -> Result<(), Failure> {
         let Some(url::Host::Domain(name)) = url.host() else { return Ok(()) };
-        if !self.options.proxies.iter().any(Proxy::resolves) {
+        if !self.proxy_of(url).is_some_and(Proxy::resolves) {
             return Ok(());
         }
         match self.resolver.resolve(name).await {
@@ -219,7 +226,7 @@ impl Network {
     }
 
     async fn exchange(&self, outgoing: Outgoing, limit: u64) -> Result<Incoming, Failure> {
-        let server = Server::of(&outgoing.url);
+        let server = Server::of(&outgoing.url, self.proxy_of(&outgoing.url));
         self.check_for_proxy(&outgoing.url).await?;
         let end = Instant::now() + self.options.total_timeout;
         let mut request = reqwest::Request::new(outgoing.method, outgoing.url);
@@ -234,6 +241,11 @@ impl Network {
             Ok(Err(error)) => return Err(server.failure(&error, &self.options)),
             Ok(Ok(response)) => response,
         };
+        if response.status().as_u16() == 407
+            && let Some(proxy) = &server.proxy
+        {
+            return Err(Failure::new(FailureKind::Final, proxy_wants_credentials(proxy)));
+        }
         let mut incoming =
             Incoming { status: response.status().as_u16(), headers: headers(response.headers()), body: Bytes::new() };
         let header_bytes: usize = incoming.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
@@ -351,120 +363,4 @@ fn tls(ca_pem: Option<&[u8]>, client: Option<&ClientPem>) -> Result<rustls::Clie
     };
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
-}
-
-/// The server that a request goes to, for error texts.
-struct Server {
-    name: String,
-    port: u16,
-}
-
-impl Server {
-    fn of(url: &Url) -> Self {
-        Self {
-            name: url.host_str().unwrap_or_default().to_owned(),
-            port: url.port_or_known_default().unwrap_or_default(),
-        }
-    }
-
-    fn silent(&self, limit: Duration) -> Failure {
-        Failure::new(FailureKind::Timeout, format!("{} sent nothing for {} s", self.name, seconds(limit)))
-    }
-
-    fn endless(&self, limit: Duration) -> Failure {
-        Failure::new(
-            FailureKind::Timeout,
-            format!("{} did not finish its answer within {} s", self.name, seconds(limit)),
-        )
-    }
-
-    fn too_large(&self, limit: u64, partial: Incoming) -> Failure {
-        let text = format!("the answer of {} is larger than {limit} bytes", self.name);
-        Failure { kind: FailureKind::TooLarge(limit), text, partial: Some(Box::new(partial)) }
-    }
-
-    fn failure(&self, error: &reqwest::Error, options: &Options) -> Failure {
-        let Self { name, port } = self;
-        let mut deepest = String::new();
-        let mut source: Option<&(dyn StdError + 'static)> = error.source();
-        while let Some(error) = source {
-            if let Some(refused) = inside::<AddressRefused>(error) {
-                return Failure::new(FailureKind::Denied, refused.to_string());
-            }
-            if let Some(tls) = inside::<rustls::Error>(error) {
-                return self.tls_failure(tls);
-            }
-            deepest = error.to_string();
-            source = error.source();
-        }
-        if error.is_connect() && error.is_timeout() {
-            let limit = seconds(options.connect_timeout);
-            return Failure::new(FailureKind::Connect, format!("no connection to {name}:{port} within {limit} s"));
-        }
-        if error.is_connect() {
-            let text = if error.is_dns() {
-                format!("the name {name} leads nowhere ({deepest}); check the name and the network")
-            } else {
-                format!(
-                    "no connection to {name}:{port} ({deepest}); check that the server runs and that the port is right"
-                )
-            };
-            return Failure::new(FailureKind::Connect, text);
-        }
-        if error.is_builder() {
-            return Failure::new(FailureKind::Invalid, format!("the request can't be sent ({deepest})"));
-        }
-        Failure::new(FailureKind::Broken, format!("the answer of {name} broke off or is not HTTP ({deepest})"))
-    }
-
-    fn tls_failure(&self, error: &rustls::Error) -> Failure {
-        use rustls::CertificateError::{
-            Expired, ExpiredContext, NotValidForName, NotValidForNameContext, UnknownIssuer,
-        };
-        let Self { name, port } = self;
-        let text = match error {
-            rustls::Error::InvalidCertificate(UnknownIssuer) => {
-                format!(
-                    "no authority that is trusted here has signed the certificate of {name}; to trust its own, add --ca-file"
-                )
-            }
-            rustls::Error::InvalidCertificate(Expired | ExpiredContext { .. }) => {
-                format!("the certificate of {name} has expired")
-            }
-            rustls::Error::InvalidCertificate(NotValidForName | NotValidForNameContext { .. }) => {
-                format!("the certificate that {name} shows is for another host")
-            }
-            rustls::Error::InvalidMessage(_) => {
-                format!("{name} does not speak TLS on port {port}; should its URL start with http:// ?")
-            }
-            rustls::Error::AlertReceived(rustls::AlertDescription::ProtocolVersion)
-            | rustls::Error::PeerIncompatible(
-                rustls::PeerIncompatible::ServerDoesNotSupportTls12Or13
-                | rustls::PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
-            ) => {
-                format!(
-                    "{name} speaks no TLS 1.2 or 1.3 on port {port}, and what is older is not safe; ask its operator for one of \
-                     them"
-                )
-            }
-            error => format!("TLS with {name}:{port} failed ({error})"),
-        };
-        Failure::new(FailureKind::Final, text)
-    }
-}
-
-/// Finds an error of a type in an error or in the I/O errors that wrap it: an I/O error does not name the error inside it
-/// as its source, but that one's source.
-fn inside<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
-    let mut error = error;
-    loop {
-        if let Some(found) = error.downcast_ref::<T>() {
-            return Some(found);
-        }
-        error = error.downcast_ref::<io::Error>()?.get_ref()?;
-    }
-}
-
-fn seconds(duration: Duration) -> f64 {
-    duration.as_secs_f64()
 }
