@@ -224,7 +224,12 @@ mod tests {
     #[test]
     fn position_must_agree_and_the_rest_is_free() {
         let exchanges = vec![exchange("/a?per_page=3", "1"), exchange("/a?page=2", "2"), exchange("/a", "again")];
-        let shared = Shared { base: "http://here".into(), exchanges: Mutex::new(exchanges), targets: Mutex::default() };
+        let shared = Shared {
+            base: "http://here".into(),
+            exchanges: Mutex::new(exchanges),
+            targets: Mutex::default(),
+            answered: watch::Sender::default(),
+        };
         let body = |target: &str| {
             let asked = exchange(target, "");
             shared.find("GET", &asked.path, &asked.query).map(|exchange| exchange.body)
