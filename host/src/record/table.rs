@@ -34,6 +34,8 @@ pub struct Table {
     schema: Schema,
     root: Group,
     rows: usize,
+    /// What the columns held when rows were last taken in.
+    bytes: usize,
     primary_key: Vec<String>,
     bounds: Bounds,
     reader: Reader,
@@ -82,6 +84,7 @@ impl Table {
             schema,
             root: Group::default(),
             rows: 0,
+            bytes: 0,
             primary_key,
             bounds,
             reader: Reader::default(),
@@ -139,7 +142,7 @@ impl Table {
     /// Returns the bytes that the rows take, roughly.
     pub fn bytes(&self) -> usize {
         // What rows lack is filled in at the end, and counts from the start.
-        self.root.bytes().max(self.rows.saturating_mul(self.root.row_bytes))
+        self.bytes.max(self.rows.saturating_mul(self.root.row_bytes))
     }
 
     /// Changes the columns to a wider schema, with the rows they have.
@@ -147,6 +150,7 @@ impl Table {
         self.root.settle(self.rows);
         self.root.widen(&schema.fields, self.rows);
         self.schema = schema;
+        self.bytes = self.root.bytes();
         for (part, name) in self.primary_key.iter().enumerate() {
             if let Some(member) =
                 self.root.places.get(name.as_bytes()).and_then(|place| self.root.members.get_mut(*place))
@@ -167,7 +171,7 @@ impl Table {
         if !self.take_rows(&ready.table) {
             return None;
         }
-        shapes.give(ready.version, ready.table);
+        shapes.give(ready.version, ready.table, ready.bytes);
         Some(ready.appended)
     }
 
@@ -176,7 +180,10 @@ impl Table {
         let before = self.rows;
         let fault = match self.decode(page) {
             Ok(appended) => match self.lacking(page) {
-                None => return Ok(appended),
+                None => {
+                    self.bytes = self.root.bytes();
+                    return Ok(appended);
+                }
                 Some(error) => Fault::Error(error),
             },
             Err(fault) => fault,
@@ -231,6 +238,7 @@ impl Table {
         let read = self.records(bytes, start, false, max_depth.min(self.bounds.max_depth), &[], seen);
         let (mut appended, end) = read.ok()?;
         self.root.settle(self.rows);
+        self.bytes = self.root.bytes();
         appended.bytes = (end - start) as u64;
         appended.content_hash = xxh3_128(bytes.get(start..end)?);
         Some((appended, end))
@@ -238,7 +246,7 @@ impl Table {
 
     /// Drops the rows.
     pub(super) fn clear(&mut self) {
-        self.rows = 0;
+        (self.rows, self.bytes) = (0, 0);
         self.root.settle(0);
         self.root.forget();
     }
@@ -250,6 +258,7 @@ impl Table {
         }
         self.root.take_rows(self.rows, &other.root);
         self.rows += other.rows;
+        self.bytes += other.bytes;
         true
     }
 
@@ -318,6 +327,7 @@ impl Table {
     /// Hands out the columns, all of the same length, and starts anew with empty ones of the same types.
     pub(crate) fn take(&mut self) -> (usize, &mut Group) {
         let rows = std::mem::take(&mut self.rows);
+        self.bytes = 0;
         self.root.settle(rows);
         (rows, &mut self.root)
     }

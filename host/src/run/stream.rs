@@ -211,7 +211,7 @@ async fn read_batch(
         batch: batch.id,
         parts: written,
     };
-    setup.archive.note(stream, "stream", serde_json::json!(note)).await?;
+    setup.archive.note(stream, "stream", note).await?;
     let mut start = sinks::schema_of::<StreamError>(known_schema.as_deref(), setup.info.schema.as_deref())?;
     if batch.mode == BatchMode::Delta && known.iter().all(|part| part.batch != batch.id) {
         start.forget_seen();
