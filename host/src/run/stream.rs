@@ -389,7 +389,7 @@ fn close_schema(
         setup.tally.drifted(stream, &closing.removed);
         if let (Policy::Fail, true, Some(first)) = (setup.policy(), batch.staged, closing.removed.first()) {
             return Ok(Some(format!(
-                "{first}; none of its {records} records has it, so the old data stays in place; see what was known with \
+                "{first}; none of the {records} records of this reading has it, so the old data stays in place; see what was known with \
                  `host schema {stream}`, and go on with --on-drift evolve"
             )));
         }

@@ -528,7 +528,7 @@ fn page_error(error: &RecordError, emitted: &Emitted, stream: &str) -> String {
         .map_or_else(|| "a page that the connector made".to_owned(), |origin| format!("the answer of {}", origin.url));
     if let RecordError::Drift { index, change } = error {
         return format!(
-            "{change}: record {index} of {from} is not as all before; nothing of that page is kept; see what was known \
+            "record {index} of {from} is not as all before: {change}; nothing of that page is kept; see what was known \
              with `host schema {stream}`, and go on with --on-drift evolve"
         );
     }

@@ -342,6 +342,10 @@ fn carry(known: &Fields, now: &mut Fields, reading: Reading) {
     for field in now.iter_mut().filter(|field| field.is_own()) {
         let Some(before) = known.field(&field.name) else { continue };
         field.nullable |= before.nullable;
+        // Nothing but nulls says nothing of what it is.
+        if field.kind == Type::Unknown {
+            field.kind = before.kind.clone();
+        }
         let inner = if field.seen { reading } else { Reading::UnderWay };
         if !field.seen && before.seen {
             field.seen = true;
