@@ -462,7 +462,7 @@ impl Reader {
                 member.column.pad(row);
             }
             let value = at;
-            at = match self.value(&mut member.column, bytes, at, depth) {
+            at = match self.next_value(&mut member.column, bytes, at, depth) {
                 Ok(end) => end,
                 Err(stop) => {
                     let end = self.beside(group, place, row, (bytes, at), depth, stop)?;
@@ -498,6 +498,7 @@ impl Reader {
     }
 
     /// Reads a name and its colon; returns the member's place and the position of its value.
+    #[inline(always)]
     fn member(
         &mut self,
         group: &mut Group,
@@ -574,7 +575,21 @@ impl Reader {
         })
     }
 
+    /// Reads a value as [`Reader::value`] does. Most are texts, for which a call would cost as much as reading them.
+    #[inline(always)]
+    fn next_value(&mut self, column: &mut Column, bytes: &[u8], at: usize, depth: usize) -> Result<usize, Stop> {
+        if let Data::Text(texts) = &mut column.data
+            && byte(bytes, at) == b'"'
+        {
+            let end = string(texts, bytes, at)?;
+            column.filled();
+            return Ok(end);
+        }
+        self.value(column, bytes, at, depth)
+    }
+
     /// Reads a value into the next row of a column; returns the position after it.
+    #[inline(never)]
     fn value(&mut self, column: &mut Column, bytes: &[u8], at: usize, depth: usize) -> Result<usize, Stop> {
         let first = byte(bytes, at);
         if first == b'n' {
@@ -582,7 +597,7 @@ impl Reader {
             column.push_null();
             return Ok(end);
         }
-        let misfit = Stop::new(at, Cause::Misfit);
+        let misfit = || Stop::new(at, Cause::Misfit);
         let end = match &mut column.data {
             Data::Text(texts) => match first {
                 b'"' => string(texts, bytes, at)?,
@@ -596,7 +611,7 @@ impl Reader {
                     column.filled_literal();
                     return Ok(end);
                 }
-                _ => return Err(misfit),
+                _ => return Err(misfit()),
             },
             Data::Int { values, wide } => match number::read(bytes, at) {
                 Ok((end, Number::Int(value))) if is_exact(value) || *wide => {
@@ -605,12 +620,12 @@ impl Reader {
                 }
                 // It is a whole number, and the first of those that are not exact as fractions.
                 Ok((_, Number::Int(_))) => return Err(Stop::new(at, Cause::Drift)),
-                _ => return Err(misfit),
+                _ => return Err(misfit()),
             },
             Data::Bool(values) => {
                 let (value, word): (bool, &[u8]) = if first == b't' { (true, b"true") } else { (false, b"false") };
                 if first != b't' && first != b'f' {
-                    return Err(misfit);
+                    return Err(misfit());
                 }
                 let end = scan::literal(bytes, at, word)?;
                 values.push(value);
@@ -625,15 +640,15 @@ impl Reader {
                     values.push(value as f64);
                     end
                 }
-                _ => return Err(misfit),
+                _ => return Err(misfit()),
             },
             Data::Timestamp(values) => {
                 if first != b'"' {
-                    return Err(misfit);
+                    return Err(misfit());
                 }
                 let (end, _) = scan::string(bytes, at + 1)?;
                 // An escape in a date is no way to write it; such a value is text.
-                values.push(bytes.get(at + 1..end).and_then(instant::read).ok_or(misfit)?);
+                values.push(bytes.get(at + 1..end).and_then(instant::read).ok_or_else(misfit)?);
                 end + 1
             }
             Data::Json(texts) => {
@@ -649,7 +664,7 @@ impl Reader {
             }
             Data::Struct(group) => {
                 if first != b'{' {
-                    return Err(misfit);
+                    return Err(misfit());
                 }
                 if depth == 0 {
                     return Err(Stop::new(at, Cause::Depth));
@@ -659,7 +674,7 @@ impl Reader {
             }
             Data::List { offsets, items } => {
                 if first != b'[' {
-                    return Err(misfit);
+                    return Err(misfit());
                 }
                 if depth == 0 {
                     return Err(Stop::new(at, Cause::Depth));
@@ -683,7 +698,7 @@ impl Reader {
             if let Data::Struct(group) = &items.data {
                 self.take_room(group.row_bytes, at)?;
             }
-            at = space(bytes, self.value(items, bytes, at, depth)?);
+            at = space(bytes, self.next_value(items, bytes, at, depth)?);
             match byte(bytes, at) {
                 b',' => at = space(bytes, at + 1),
                 b']' => return Ok(at + 1),
