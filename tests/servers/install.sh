@@ -34,6 +34,15 @@ duckdb() {
     cksum <requirements-duckdb.txt >duckdb/.stamp
 }
 
+# What else users read Parquet with.
+readers() {
+    current readers/.stamp requirements-readers.txt && return 0
+    rm -rf readers
+    python3 -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
+        -r requirements-readers.txt --target readers
+    cksum <requirements-readers.txt >readers/.stamp
+}
+
 python() {
     current .venv/.stamp requirements.txt && return 0
     rm -rf .venv
@@ -72,6 +81,7 @@ webserver() {
 recordings
 duckdb
 [ "${1:-}" = demo ] && exit 0
+readers
 python
 node
 webserver

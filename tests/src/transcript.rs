@@ -132,6 +132,7 @@ static PATTERNS: LazyLock<Result<Vec<(Regex, &str)>, regex::Error>> = LazyLock::
         (r"127\.0\.0\.1:[0-9]+", "127.0.0.1:PORT"),
         (r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", "RUN"),
         (r"port [0-9]+", "port PORT"),
+        (r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}", "DATE TIME"),
         (r"[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9:]{8} GMT", "DATE"),
         (r" in [0-9.]+ (ms|s) \(", " in TIME ("),
         (r"trying again in [0-9.]+ (ms|s|min [0-9]+ s|h [0-9]+ min)", "trying again in TIME"),

@@ -301,6 +301,25 @@ cases! {
         stage.refused(&["check", "rest", "--config", &file, "--out", &out])
     }
 
+    // Drift.
+    config_on_drift(stage) {
+        let text = format!("{}on_drift: {{ items: warm }}\n", configuration("https://api.example.com"));
+        let file = stage.scene.file("api.yaml", text)?;
+        stage.refused(&["check", "rest", "--config", &file])
+    }
+    config_on_drift_of_unknown_stream(stage) {
+        let text = format!("{}on_drift: {{ itmes: warn }}\n", configuration("https://api.example.com"));
+        let (file, out) = (stage.scene.file("api.yaml", text)?, stage.out());
+        stage.refused(&["run", "rest", "--config", &file, "--out", &out])
+    }
+    flag_on_drift(stage) {
+        stage.refused(&["run", "rest", "--on-drift", "items=stop"])
+    }
+    schema_of_no_folder(stage) {
+        let out = stage.out();
+        stage.refused(&["schema", "items", "--out", &out])
+    }
+
     // Credentials.
     auth_scheme_unknown(stage) {
         let text = format!("{}auth: {{ baerer: {SECRET} }}\n", configuration("https://api.example.com"));

@@ -354,6 +354,13 @@ impl From<RunError> for CliError {
                 };
                 (Kind::Usage, next)
             }
+            RunError::DriftOfNoStream { wanted, known } => {
+                let next = match host::config::nearest(wanted, known) {
+                    Some(near) => format!("did you mean {near}?"),
+                    None => format!("name one of: {}", known.join(", ")),
+                };
+                (Kind::Config, next)
+            }
             RunError::StreamName(_) | RunError::StreamTwice(_) => {
                 (Kind::Connector, "tell the connector's author".to_owned())
             }

@@ -4,6 +4,7 @@ mod archive;
 mod args;
 mod auth;
 mod check;
+mod colour;
 mod connectors;
 mod error;
 mod grant;
@@ -16,6 +17,7 @@ mod report;
 mod reprocess;
 mod run;
 mod runs;
+mod schema;
 mod scratch;
 mod streams;
 mod summary;
@@ -63,6 +65,8 @@ enum Command {
     Runs(runs::RunsArgs),
     /// Shows the report of a run.
     Report(report::ReportArgs),
+    /// Shows what a stream's records are like, and what changed when.
+    Schema(schema::SchemaArgs),
     /// Repeats a run from its archive, without a request, and compares the records.
     Replay(replay::ReplayArgs),
     /// Makes a stream's table anew from archives, without a request, and swaps it in.
@@ -102,6 +106,7 @@ pub(crate) fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Inspect(args) => block_on(inspect::inspect(args, &mut out))?,
         Command::Runs(args) => runs::runs(&args, &mut out),
         Command::Report(args) => report::report(&args, &mut out),
+        Command::Schema(args) => schema::schema(&args, &mut out),
         Command::Replay(args) => block_on(replay::replay(args, &mut out))?,
         Command::Reprocess(args) => block_on(reprocess::reprocess(args, &mut out))?,
         Command::Verify(args) => block_on(verify::verify(args, &mut out))?,

@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use super::colour::{self, Style};
 use super::error::CliError;
 
 /// Standard output. A reader that went away ends the command quietly.
@@ -22,6 +23,18 @@ impl Out {
             self.stream.flush()
         };
         write().map_err(CliError::from_output)
+    }
+
+    /// Prints a line of several pieces, in colours where they are wanted.
+    pub(crate) fn pieces(&mut self, pieces: &[(Style, String)]) -> Result<(), CliError> {
+        let colours = colour::are_wanted();
+        let paint = |(style, text): &(Style, String)| {
+            let text = plain(text);
+            if colours && !text.is_empty() { style.paint(&text) } else { text }
+        };
+        let line: String = pieces.iter().map(paint).collect();
+        let written = self.stream.write_all(line.trim_end().as_bytes()).and_then(|()| self.stream.write_all(b"\n"));
+        written.and_then(|()| self.stream.flush()).map_err(CliError::from_output)
     }
 
     /// Prints bytes as they are; to a terminal, with what would steer it escaped.

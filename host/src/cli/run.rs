@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use host::config::OnDrift;
 use host::event::Observer;
 use host::run::{Format, Options, PartLimits, Stop, Stopper, Verdict};
+use host::schema::drift::Policy;
 
 use super::args::{ConfigArgs, ConnectorArgs, LimitArgs, NetworkArgs, store};
 use super::grant::GrantArgs;
@@ -41,6 +43,11 @@ pub(crate) struct RunArgs {
     /// How often a stream is read again at once because its listing shifted while it was read.
     #[arg(long, value_name = "N", default_value_t = 1)]
     rereads: u32,
+    /// What to do where records differ from those of the complete readings before: evolve goes on, warn goes on and says so,
+    /// fail ends the read before the page that differs. For one stream: STREAM=fail. Repeatable; counts before `on_drift`
+    /// in the configuration [default: evolve].
+    #[arg(long, value_name = "WHAT", value_parser = parse_on_drift)]
+    on_drift: Vec<(Option<String>, Policy)>,
     /// Go on with what is there although the configuration has changed.
     #[arg(long)]
     keep_state: bool,
@@ -87,6 +94,13 @@ enum FormatArg {
     Jsonl,
 }
 
+fn parse_on_drift(text: &str) -> Result<(Option<String>, Policy), String> {
+    match text.split_once('=') {
+        Some((stream, policy)) => Ok((Some(stream.to_owned()), policy.parse()?)),
+        None => Ok((None, text.parse()?)),
+    }
+}
+
 /// Runs a connection.
 pub(crate) async fn run(args: RunArgs, out: &mut Out) -> Result<Exit, CliError> {
     let style = match (args.quiet, print::is_watched() && !args.json) {
@@ -127,6 +141,7 @@ pub(crate) async fn run(args: RunArgs, out: &mut Out) -> Result<Exit, CliError> 
         limit: args.limit,
         full: args.full,
         rereads: args.rereads,
+        on_drift: OnDrift::new(args.on_drift.clone()),
         keep_state: args.keep_state,
         concurrency: args.concurrency,
         parts: PartLimits { rows: args.part_rows.max(1), bytes: args.part_bytes.max(1), age: args.part_age },
@@ -139,7 +154,9 @@ pub(crate) async fn run(args: RunArgs, out: &mut Out) -> Result<Exit, CliError> 
     progress.finish();
     if args.json {
         out.line(serde_json::to_string_pretty(&report).unwrap_or_default())?;
-    } else if !args.quiet {
+    } else if args.quiet {
+        summary::drift(&report).iter().for_each(|line| print::stderr(line));
+    } else {
         summary::print(&report, &args.out, out)?;
     }
     Ok(match report.finding.verdict {

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use host::run::Report;
 
+use host::schema::drift::Policy;
+
 use super::print::Out;
 use super::{CliError, units};
 
@@ -58,5 +60,18 @@ pub(crate) fn print(report: &Report, folder: &Path, out: &mut Out) -> Result<(),
     for reason in &report.finding.reasons {
         out.line(format!("  {reason}"))?;
     }
+    for line in drift(report) {
+        out.line(line)?;
+    }
     out.line(format!("files in {0}; more in `host report --json --out {0}`", folder.display()))
+}
+
+/// What records differed in, as lines; nothing of streams in which that is silently taken over.
+pub(crate) fn drift(report: &Report) -> Vec<String> {
+    let told = report.streams.iter().filter(|stream| stream.on_drift != Policy::Evolve && !stream.drift.is_empty());
+    told.flat_map(|stream| {
+        let changes = stream.drift.iter().map(|change| format!("  {change}"));
+        std::iter::once(format!("drift in {}:", stream.name)).chain(changes)
+    })
+    .collect()
 }

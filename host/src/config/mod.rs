@@ -2,12 +2,14 @@
 //! connector's JSON Schema, and cut in two: what the connector sees, and the secrets, which it sees as placeholders.
 
 mod load;
+mod on_drift;
 mod secrets;
 mod validate;
 
 use serde_json::Value;
 
 pub use self::load::{LoadError, Source, Sources, load};
+pub use self::on_drift::OnDrift;
 pub use self::validate::{Problem, SchemaError, SchemaFacts, nearest};
 use crate::auth::{Choice, Scheme, Secrets};
 
@@ -22,6 +24,8 @@ pub struct Config {
     pub given: Value,
     /// Places of secrets in what the user gave, as `auth.token` or `keys[].value`.
     pub secret_places: Vec<String>,
+    /// What to do about drift: `on_drift` is the host's, unless the connector has a key of that name.
+    pub on_drift: OnDrift,
     /// How requests are let in, where the connector's description has schemes and the user picks one.
     pub auth: Option<Choice>,
     /// Secrets given in plain text in a configuration file or on the command line, and values from the environment or a
@@ -43,13 +47,16 @@ pub enum ConfigError {
     Secret(String),
 }
 
-/// Where the host's own part of a configuration is.
-const AUTH: &str = "/auth";
+/// The host's own part of a configuration that says how requests are let in.
+const AUTH: &str = "auth";
 
-/// Takes the host's part out of a configuration, with what the command line sets of it.
-fn take_auth(value: &mut Value, settings: &mut Vec<(String, String)>) -> Result<Value, Problem> {
-    let mut auth = value.as_object_mut().and_then(|members| members.shift_remove("auth")).unwrap_or_default();
-    let own = |key: &str| key == "auth" || key.starts_with("auth.");
+/// Takes a part of the host's out of a configuration, with what the command line sets of it.
+fn take(name: &str, given: &mut Sources) -> Result<Value, Problem> {
+    let Sources { value, settings, outside } = given;
+    let place = format!("/{name}");
+    outside.retain(|(pointer, _)| *pointer != place && !pointer.starts_with(&format!("{place}/")));
+    let mut auth = value.as_object_mut().and_then(|members| members.shift_remove(name)).unwrap_or_default();
+    let own = |key: &str| key.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
     for (key, text) in settings.iter().filter(|(key, _)| own(key)) {
         let mut at = &mut auth;
         for step in key.split('.').skip(1) {
@@ -57,10 +64,7 @@ fn take_auth(value: &mut Value, settings: &mut Vec<(String, String)>) -> Result<
                 *at = Value::Object(serde_json::Map::new());
             }
             let Value::Object(members) = at else {
-                return Err(Problem {
-                    place: AUTH.to_owned(),
-                    reason: format!("{key} is set below something that has no keys"),
-                });
+                return Err(Problem { place, reason: format!("{key} is set below something that has no keys") });
             };
             at = members.entry(step).or_insert(Value::Null);
         }
@@ -92,13 +96,14 @@ impl Config {
     /// Every value that does not fit, with its place and reason.
     pub fn with_schemes(given: Sources, schema: &str, schemes: &[Scheme]) -> Result<Self, ConfigError> {
         let schema = validate::Schema::parse(schema)?;
-        let Sources { mut value, mut settings, mut outside } = given;
-        let auth = if schemes.is_empty() {
-            Value::Null
-        } else {
-            outside.retain(|(pointer, _)| pointer != AUTH && !pointer.starts_with("/auth/"));
-            take_auth(&mut value, &mut settings).map_err(|problem| ConfigError::Invalid(vec![problem]))?
+        let mut given = given;
+        let mut own = |name: &str, is_ours: bool| match is_ours {
+            true => take(name, &mut given).map_err(|problem| ConfigError::Invalid(vec![problem])),
+            false => Ok(Value::Null),
         };
+        let auth = own(AUTH, !schemes.is_empty())?;
+        let on_drift = own(on_drift::KEY, !schema.has(on_drift::KEY))?;
+        let Sources { mut value, settings, outside } = given;
         for setting in &settings {
             schema.apply(&mut value, setting).map_err(|problem| ConfigError::Invalid(vec![problem]))?;
         }
@@ -116,6 +121,10 @@ impl Config {
             problems.extend(wrong);
             None
         });
+        let on_drift = OnDrift::read(&on_drift).unwrap_or_else(|wrong| {
+            problems.extend(wrong);
+            OnDrift::default()
+        });
         if !problems.is_empty() {
             return Err(ConfigError::Invalid(problems));
         }
@@ -131,7 +140,7 @@ impl Config {
         let (given, _) = secrets::split(given, &places, Secrets::default()).map_err(ConfigError::Secret)?;
         let (visible, secrets) = secrets::split(value, &places, hidden).map_err(ConfigError::Secret)?;
         let secret_places = places.iter().map(|place| validate::general_place(place)).collect();
-        Ok(Self { visible, secrets, given, secret_places, auth, warnings })
+        Ok(Self { visible, secrets, given, secret_places, on_drift, auth, warnings })
     }
 
     /// Returns a digest of what the connector reads by: everything but the secrets, which may be renewed at any time.

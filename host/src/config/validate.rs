@@ -48,6 +48,11 @@ impl Schema {
         Ok(Self { root, validator })
     }
 
+    /// Whether the connector has a property of that name.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.root.get("properties").and_then(Value::as_object).is_some_and(|all| all.contains_key(name))
+    }
+
     /// Lists everything that does not fit.
     pub(super) fn problems(&self, value: &Value) -> Vec<Problem> {
         let secret = self.secret_places(value);

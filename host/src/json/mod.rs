@@ -189,7 +189,7 @@ pub(crate) fn reason(bytes: &[u8], stop: Stop) -> String {
         Cause::Number => "malformed number".to_owned(),
         Cause::Trailing => format!("unexpected {} after the value", show(bytes, stop.at())),
         Cause::Duplicate => "the object has this name twice".to_owned(),
-        Cause::Drift => "the schema has no place for it".to_owned(),
+        Cause::Drift | Cause::Misfit => "the schema has no place for it".to_owned(),
         Cause::Full => "a column of more than 2 GiB".to_owned(),
         Cause::Room => "too much for one page".to_owned(),
     }

@@ -31,6 +31,8 @@ pub(crate) enum Cause {
     Duplicate,
     /// The schema has no place for this value: not an error, but a reason to widen.
     Drift,
+    /// The value is not of its column's type: it goes beside the column, or the schema has to widen.
+    Misfit,
     /// A column would pass 2 GiB.
     Full,
     /// The columns of one page would take too much memory.
@@ -41,7 +43,7 @@ pub(crate) enum Cause {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stop(usize);
 
-const CAUSES: [Cause; 13] = [
+const CAUSES: [Cause; 14] = [
     Cause::End,
     Cause::Unexpected,
     Cause::Control,
@@ -53,6 +55,7 @@ const CAUSES: [Cause; 13] = [
     Cause::Trailing,
     Cause::Duplicate,
     Cause::Drift,
+    Cause::Misfit,
     Cause::Full,
     Cause::Room,
 ];

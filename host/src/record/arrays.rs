@@ -10,7 +10,7 @@ use arrow_buffer::{ArrowNativeType, BooleanBuffer, Buffer, NullBuffer, OffsetBuf
 use arrow_data::ArrayData;
 use arrow_schema::{ArrowError, DataType, Fields};
 
-use super::column::{Column, Data, Group, Texts};
+use super::column::{Column, Data, Group};
 use super::table::Table;
 
 impl Table {
@@ -19,6 +19,7 @@ impl Table {
         let schema = self.schema().to_arrow();
         let (rows, root) = self.take();
         let arrays = group(root, schema.fields(), rows)?;
+        root.forget();
         let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(rows));
         RecordBatch::try_new_with_options(schema, arrays, &options)
     }
@@ -61,7 +62,7 @@ fn array(column: &mut Column, kind: &DataType) -> Result<ArrayRef, ArrowError> {
             Arc::new(array.with_data_type(kind.clone()))
         }
         (Data::Text(texts) | Data::Json(texts), _) => {
-            let Texts { values, offsets, .. } = std::mem::take(texts);
+            let (values, offsets) = texts.take();
             let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
             Arc::new(StringArray::try_new(offsets, Buffer::from_vec(values), nulls)?)
         }

@@ -2,10 +2,13 @@
 
 use std::collections::HashMap;
 
+use super::infer::kinds_at;
 use super::instant;
 use super::number::write_float;
+use crate::json::scan::byte;
 use crate::json::text;
-use crate::schema::{Fields, Type};
+use crate::schema::fields::Beside;
+use crate::schema::{Fields, Form, Kinds, Type};
 
 /// Which rows have a value. The bits are only kept from the first null on.
 #[derive(Debug, Default, Clone)]
@@ -90,11 +93,13 @@ pub(crate) struct Texts {
     pub(crate) offsets: Vec<i32>,
     /// The rows that were numbers or booleans, in order: a column of JSON text has to know.
     literals: Vec<usize>,
+    /// Kinds of values that the column is known to hold, besides strings.
+    pub(super) kinds: Kinds,
 }
 
 impl Default for Texts {
     fn default() -> Self {
-        Self { values: Vec::new(), offsets: vec![0], literals: Vec::new() }
+        Self { values: Vec::new(), offsets: vec![0], literals: Vec::new(), kinds: Kinds::NONE }
     }
 }
 
@@ -102,6 +107,18 @@ impl Texts {
     fn get(&self, row: usize) -> &[u8] {
         let at = |place: usize| self.offsets.get(place).and_then(|offset| usize::try_from(*offset).ok()).unwrap_or(0);
         self.values.get(at(row)..at(row + 1)).unwrap_or_default()
+    }
+
+    /// Takes the values and offsets.
+    pub(super) fn take(&mut self) -> (Vec<u8>, Vec<i32>) {
+        let kinds = self.kinds;
+        let all = std::mem::replace(self, Self { kinds, ..Self::default() });
+        (all.values, all.offsets)
+    }
+
+    /// Whether the column is known to hold values like the one at a position.
+    pub(super) fn knows(&self, bytes: &[u8], at: usize) -> bool {
+        self.kinds.contains(kinds_at(bytes, at))
     }
 
     /// Ends the row that has been appended to the values; false where the column is full.
@@ -174,6 +191,8 @@ pub(crate) struct Group {
     pub(crate) first: usize,
     /// Bytes that a row takes at least, once what it lacks is filled in.
     pub(crate) row_bytes: usize,
+    /// Whether an object with an unknown name does not belong here.
+    pub(crate) closed: bool,
 }
 
 /// A field of an object, and its column.
@@ -187,6 +206,12 @@ pub(crate) struct Member {
     pub(crate) next: usize,
     /// Which part of the primary key this is, plus one; zero for none.
     pub(crate) key: usize,
+    /// Where values go that do not fit the column.
+    pub(crate) beside: Beside,
+    /// Whether a row had the field, be it null.
+    pub(crate) seen: bool,
+    /// Rows that are filled in.
+    settled: usize,
     pub(crate) column: Column,
 }
 
@@ -199,27 +224,29 @@ impl Group {
 
     /// Takes over the types of the fields; new ones come at the end, with nulls for the rows there are.
     pub(crate) fn widen(&mut self, fields: &Fields, rows: usize) {
-        for field in fields {
-            match self.places.get(field.name.as_bytes()) {
-                Some(place) => {
-                    if let Some(member) = self.members.get_mut(*place) {
-                        member.column.widen(&field.kind);
-                    }
-                }
-                None => {
-                    let place = self.members.len();
-                    let mut quoted = Vec::new();
-                    text::quote(field.name.as_bytes(), &mut quoted);
-                    let column = Column::nulls(&field.kind, rows);
-                    self.members.push(Member {
-                        lead: lead(&quoted),
-                        quoted: quoted.into(),
-                        next: place + 1,
-                        key: 0,
-                        column,
-                    });
-                    self.places.insert(field.name.as_bytes().into(), place);
-                }
+        self.closed = fields.is_closed();
+        // Fields only ever come behind those there are, so that places are the same in both.
+        for (place, field) in fields.iter().enumerate() {
+            if let Some(member) = self.members.get_mut(place) {
+                member.column.widen(&field.kind);
+                member.beside = field.beside();
+                continue;
+            }
+            let mut quoted = Vec::new();
+            text::quote(field.name.as_bytes(), &mut quoted);
+            self.members.push(Member {
+                lead: lead(&quoted),
+                quoted: quoted.into(),
+                next: place + 1,
+                key: 0,
+                beside: field.beside(),
+                seen: false,
+                settled: rows,
+                column: Column::nulls(&field.kind, rows),
+            });
+            // A column beside another is not to be found by a name of the records.
+            if field.is_own() {
+                self.places.insert(field.name.as_bytes().into(), place);
             }
         }
         self.row_bytes = self.members.iter().map(|member| member.column.row_bytes()).sum();
@@ -233,8 +260,10 @@ impl Group {
     /// Appends the rows of another group of the same fields, which lack nothing, behind the first `rows` of these.
     pub(crate) fn take_rows(&mut self, rows: usize, other: &Self) {
         for (member, other) in self.members.iter_mut().zip(&other.members) {
+            member.seen |= other.seen || member.column.len() > member.settled;
             member.column.pad(rows);
             member.column.extend(&other.column);
+            member.settled = member.column.len();
         }
     }
 
@@ -248,9 +277,27 @@ impl Group {
     pub(crate) fn settle(&mut self, len: usize) {
         for member in &mut self.members {
             member.column.truncate(len);
+            // What was filled in before says nothing of the records.
+            member.seen |= member.column.len() > member.settled;
             member.column.pad(len);
             member.column.settle();
+            member.settled = len;
         }
+    }
+
+    /// Forgets which fields rows had, once there are no rows.
+    pub(super) fn forget(&mut self) {
+        for member in &mut self.members {
+            member.settled = 0;
+            member.seen = false;
+            member.column.forget();
+        }
+    }
+
+    /// Rows in which a field has a value, in its own column or beside it.
+    pub(crate) fn values(&self, member: &Member) -> usize {
+        let beside = member.beside.places().filter_map(|place| self.members.get(place));
+        beside.fold(member.column.values(), |values, beside| values + beside.column.values())
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -266,21 +313,31 @@ impl Member {
     }
 }
 
+/// The form in which a value goes beside a column of other kinds.
+pub(super) fn form_of(kinds: Kinds, is_int: bool, bytes: &[u8], at: usize) -> Form {
+    match byte(bytes, at) {
+        _ if kinds.is_nested() => Form::Json,
+        b'{' | b'[' => Form::Json,
+        b'-' | b'0'..=b'9' if is_int && kinds_at(bytes, at) == Kinds::NUMBER => Form::Number,
+        _ => Form::Text,
+    }
+}
+
 fn lead(quoted: &[u8]) -> Box<[u8]> {
     [b",", quoted, b":"].concat().into()
 }
 
 impl Column {
     fn nulls(kind: &Type, len: usize) -> Self {
-        let texts = || Texts { offsets: vec![0; len + 1], ..Texts::default() };
+        let texts = |kinds: &Kinds| Texts { offsets: vec![0; len + 1], kinds: *kinds, ..Texts::default() };
         let data = match kind {
             Type::Unknown => Data::Unknown,
             Type::Bool => Data::Bool(vec![false; len]),
             Type::Int { wide } => Data::Int { values: vec![0; len], wide: *wide },
             Type::Float => Data::Float(vec![0.0; len]),
             Type::Timestamp => Data::Timestamp(vec![0; len]),
-            Type::Text => Data::Text(texts()),
-            Type::Json => Data::Json(texts()),
+            Type::Text(kinds) => Data::Text(texts(kinds)),
+            Type::Json(kinds) => Data::Json(texts(kinds)),
             Type::Struct(fields) => Data::Struct(Box::new(Group::new(fields))),
             Type::List(item) => Data::List { offsets: vec![0; len + 1], items: Box::new(Self::nulls(item, 0)) },
         };
@@ -290,6 +347,29 @@ impl Column {
     #[inline(always)]
     pub(crate) fn len(&self) -> usize {
         self.valid.len
+    }
+
+    fn forget(&mut self) {
+        match &mut self.data {
+            Data::Struct(group) => group.forget(),
+            Data::List { items, .. } => items.forget(),
+            _ => {}
+        }
+    }
+
+    /// Rows that have a value.
+    pub(crate) fn values(&self) -> usize {
+        self.valid.len - self.valid.nulls
+    }
+
+    /// The form in which a value that does not fit goes beside this column.
+    pub(super) fn form(&self, bytes: &[u8], at: usize) -> Form {
+        let kinds = match &self.data {
+            Data::Struct(_) => Kinds::OBJECT,
+            Data::List { .. } => Kinds::ARRAY,
+            _ => Kinds::NONE,
+        };
+        form_of(kinds, matches!(self.data, Data::Int { .. }), bytes, at)
     }
 
     /// Notes that a value has been appended.
@@ -361,7 +441,7 @@ impl Column {
         self.valid.extend(&other.valid);
     }
 
-    fn truncate(&mut self, len: usize) {
+    pub(super) fn truncate(&mut self, len: usize) {
         if self.len() > len {
             self.valid.truncate(len);
         }
@@ -430,9 +510,9 @@ impl Column {
             }
             (Data::Struct(group), Type::Struct(fields)) => group.widen(fields, rows),
             (Data::List { items, .. }, Type::List(item)) => items.widen(item),
-            (Data::Text(_), Type::Text) | (Data::Json(_), Type::Json) => {}
-            (_, Type::Text) => self.data = Data::Text(self.texts(false)),
-            (_, Type::Json) => self.data = Data::Json(self.texts(true)),
+            (Data::Text(texts), Type::Text(kinds)) | (Data::Json(texts), Type::Json(kinds)) => texts.kinds = *kinds,
+            (_, Type::Text(kinds)) => self.data = Data::Text(Texts { kinds: *kinds, ..self.texts(false) }),
+            (_, Type::Json(kinds)) => self.data = Data::Json(Texts { kinds: *kinds, ..self.texts(true) }),
             _ => {}
         }
     }

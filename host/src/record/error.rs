@@ -66,6 +66,14 @@ pub enum RecordError {
         /// The field.
         name: String,
     },
+    /// A record differs from what the complete readings before had, and that is not wanted.
+    #[error("record {index} differs from those before: {change}")]
+    Drift {
+        /// The record's place.
+        index: u64,
+        /// In what.
+        change: crate::schema::Change,
+    },
     /// A constant field is not JSON.
     #[error("the added field `{name}` is not valid JSON: {reason}")]
     Extra {

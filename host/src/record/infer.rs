@@ -1,5 +1,6 @@
 //! Which types hold a page.
 
+use super::column::form_of;
 use super::number::{self, Number, is_exact};
 use super::records::{self, Bounds, Fault};
 use super::table::check_extras;
@@ -7,12 +8,14 @@ use super::walk::Walker;
 use super::{Page, RecordError, instant};
 use crate::json::scan::{self, Stop, byte, space};
 use crate::json::text;
-use crate::schema::{Fields, MAX_FIELDS, MAX_NESTED_FIELDS, Schema, Type};
+use crate::schema::{Fields, Kinds, MAX_FIELDS, MAX_NESTED_FIELDS, Schema, Type};
 
 /// Widens a schema so that it holds every record of a page, whose JSON is checked on the way.
 pub(crate) fn widened(page: &Page, schema: &Schema, bounds: Bounds) -> Result<Schema, RecordError> {
     let mut wider = schema.clone();
     absorb(page, &mut wider, &mut Walker::default(), bounds, |_, _, _| Ok(()))?;
+    // Values are counted where they are columns.
+    wider.forget_counts();
     Ok(wider)
 }
 
@@ -31,15 +34,14 @@ pub(crate) fn absorb(
     records::utf8(page).map_err(|stop| explain(stop.into()))?;
     let count = records::each(page, bounds.max_bytes, |bytes, at| {
         let end = walker.walk(bytes, at, bounds.max_depth)?;
-        object(&mut schema.fields, bytes, at)?;
+        record(&mut schema.fields, bytes, at)?;
         take(bytes, at, end)?;
         any = true;
         Ok(end)
     });
     let count = count.map_err(explain)?;
-    for (name, json) in page.extra.iter().filter(|_| any) {
-        let stop = value(schema.fields.entry(name), json.trim_ascii().as_bytes(), 0);
-        stop.map_err(|stop| explain(Fault::Stop(stop)))?;
+    if any {
+        extras(page, schema, count).map_err(|stop| explain(stop.into()))?;
     }
     if schema.fields.len() > MAX_FIELDS {
         return Err(RecordError::TooManyFields { limit: MAX_FIELDS });
@@ -47,71 +49,155 @@ pub(crate) fn absorb(
     Ok(count)
 }
 
-/// Widens a type by the value at a position; returns the position after it.
-fn value(kind: &mut Type, bytes: &[u8], at: usize) -> Result<usize, Stop> {
+/// Finds the first record of a page with which a schema comes to be as asked for; counts from 0.
+pub(crate) fn first(page: &Page, mut schema: Schema, mut is_so: impl FnMut(&Schema) -> bool) -> Option<u64> {
+    let mut index = 0;
+    let mut found = None;
+    // What is wrong with the page has been said, or will be.
+    let _ = records::each(page, usize::MAX, |bytes, at| {
+        let end = Walker::default().walk(bytes, at, usize::MAX)?;
+        if found.is_none() {
+            record(&mut schema.fields, bytes, at)?;
+            extras(page, &mut schema, 1)?;
+            found = Some(index).filter(|_| is_so(&schema));
+            index += 1;
+        }
+        Ok(end)
+    });
+    found
+}
+
+/// Takes in the constant fields that are added to so many records.
+fn extras(page: &Page, schema: &mut Schema, records: u64) -> Result<(), Stop> {
+    for (name, json) in &page.extra {
+        let place = schema.fields.ensure(name);
+        let before = schema.fields.at(place).map_or(0, |field| field.values);
+        member(&mut schema.fields, place, json.trim_ascii().as_bytes(), 0)?;
+        if let Some(field) = schema.fields.at_mut(place).filter(|field| field.values > before) {
+            field.values = before + records;
+        }
+    }
+    Ok(())
+}
+
+fn record(fields: &mut Fields, bytes: &[u8], at: usize) -> Result<(), Stop> {
+    // Nothing is beside a record, so its fields are never closed.
+    object(fields, bytes, at).map(|_| ())
+}
+
+/// Widens the type of a field by its value, or that of a column beside it; returns the position after the value.
+fn member(fields: &mut Fields, place: usize, bytes: &[u8], at: usize) -> Result<usize, Stop> {
+    let Some(field) = fields.at_mut(place) else { return Err(Stop::new(at, scan::Cause::Drift)) };
+    field.seen = true;
+    if byte(bytes, at) == b'n' {
+        return scan::literal(bytes, at, b"null");
+    }
+    field.values += 1;
+    let written = field.is_written();
+    if let Some(end) = value(&mut field.kind, written, bytes, at)? {
+        return Ok(end);
+    }
+    let form = form_of(field.kind.kinds(), matches!(field.kind, Type::Int { .. }), bytes, at);
+    let end = Walker::default().walk(bytes, at, usize::MAX)?;
+    if let Some(Type::Text(kinds) | Type::Json(kinds)) = fields.beside(place, form).map(|field| &mut field.kind) {
+        *kinds = kinds.with(kinds_at(bytes, at));
+    }
+    Ok(end)
+}
+
+/// The kind of the value at a position.
+pub(super) fn kinds_at(bytes: &[u8], at: usize) -> Kinds {
     match byte(bytes, at) {
-        b'{' => {
-            if matches!(kind, Type::Unknown) {
-                *kind = Type::Struct(Fields::default());
-            }
-            let Type::Struct(fields) = kind else {
-                *kind = Type::Json;
-                return Walker::default().walk(bytes, at, usize::MAX);
-            };
-            let end = object(fields, bytes, at)?;
-            if fields.len() > MAX_NESTED_FIELDS {
-                *kind = Type::Json;
-            }
-            Ok(end)
-        }
-        b'[' => {
-            if matches!(kind, Type::Unknown) {
-                *kind = Type::List(Box::default());
-            }
-            let Type::List(item) = kind else {
-                *kind = Type::Json;
-                return Walker::default().walk(bytes, at, usize::MAX);
-            };
-            array(item, bytes, at)
-        }
-        b'"' => {
-            let (end, _) = scan::string(bytes, at + 1)?;
-            let instant = matches!(kind, Type::Timestamp) && bytes.get(at + 1..end).and_then(instant::read).is_some();
-            if !instant {
-                kind.join(Type::Text);
-            }
-            Ok(end + 1)
-        }
-        b't' | b'f' => {
-            kind.join(Type::Bool);
-            let word: &[u8] = if byte(bytes, at) == b't' { b"true" } else { b"false" };
-            scan::literal(bytes, at, word)
-        }
-        b'n' => scan::literal(bytes, at, b"null"),
-        _ => {
-            let (end, number) = number::read(bytes, at)?;
-            kind.join(match number {
-                Number::Int(value) => Type::Int { wide: !is_exact(value) },
-                Number::Float(_) => Type::Float,
-                Number::Raw => Type::Text,
-            });
-            Ok(end)
-        }
+        b'{' => Kinds::OBJECT,
+        b'[' => Kinds::ARRAY,
+        b'"' => Kinds::TEXT,
+        b't' | b'f' => Kinds::BOOLEAN,
+        b'n' => Kinds::NONE,
+        _ => match number::read(bytes, at) {
+            Ok((_, Number::Int(_))) => Kinds::INTEGER,
+            Ok((_, Number::Float(_))) => Kinds::NUMBER,
+            _ => Kinds::DIGITS,
+        },
     }
 }
 
-fn array(item: &mut Type, bytes: &[u8], start: usize) -> Result<usize, Stop> {
+/// Widens a type by the value at a position; returns the position after it. None where the column is written and the value
+/// does not fit it.
+fn value(kind: &mut Type, written: bool, bytes: &[u8], at: usize) -> Result<Option<usize>, Stop> {
+    let first = byte(bytes, at);
+    let scalar = match first {
+        b'{' | b'[' => return nested(kind, written, bytes, at),
+        b'n' => return scan::literal(bytes, at, b"null").map(Some),
+        b'"' => {
+            let (end, _) = scan::string(bytes, at + 1)?;
+            let instant = matches!(kind, Type::Timestamp) && bytes.get(at + 1..end).and_then(instant::read).is_some();
+            (end + 1, if instant { Type::Timestamp } else { Type::Text(Kinds::TEXT) })
+        }
+        b't' | b'f' => {
+            let word: &[u8] = if first == b't' { b"true" } else { b"false" };
+            (scan::literal(bytes, at, word)?, Type::Bool)
+        }
+        _ => {
+            let (end, number) = number::read(bytes, at)?;
+            let kind = match number {
+                Number::Int(value) => Type::Int { wide: !is_exact(value) },
+                Number::Float(_) => Type::Float,
+                Number::Raw => Type::Text(Kinds::DIGITS),
+            };
+            (end, kind)
+        }
+    };
+    let (end, scalar) = scalar;
+    if written {
+        return Ok(kind.admit(&scalar).then_some(end));
+    }
+    kind.join(scalar);
+    Ok(Some(end))
+}
+
+fn nested(kind: &mut Type, written: bool, bytes: &[u8], at: usize) -> Result<Option<usize>, Stop> {
+    let is_object = byte(bytes, at) == b'{';
+    if matches!(kind, Type::Unknown) {
+        *kind = if is_object { Type::Struct(Fields::default()) } else { Type::List(Box::default()) };
+    }
+    match kind {
+        Type::Struct(fields) if is_object => {
+            let before = fields.len();
+            let end = object(fields, bytes, at)?;
+            if fields.names() <= MAX_NESTED_FIELDS {
+                return Ok(end);
+            }
+            if written {
+                fields.close(before);
+                return Ok(None);
+            }
+            *kind = Type::Json(Kinds::OBJECT);
+            return Ok(end);
+        }
+        Type::List(item) if !is_object => return array(item, written, bytes, at),
+        Type::Json(_) => {}
+        _ if written => return Ok(None),
+        _ => {}
+    }
+    *kind = Type::Json(kind.kinds().with(kinds_at(bytes, at)));
+    Walker::default().walk(bytes, at, usize::MAX).map(Some)
+}
+
+fn array(item: &mut Type, written: bool, bytes: &[u8], start: usize) -> Result<Option<usize>, Stop> {
     let mut at = space(bytes, start + 1);
     while byte(bytes, at) != b']' {
-        at = space(bytes, value(item, bytes, at)?);
+        let Some(end) = value(item, written, bytes, at)? else { return Ok(None) };
+        at = space(bytes, end);
         if byte(bytes, at) == b',' {
             at = space(bytes, at + 1);
         }
     }
-    Ok(at + 1)
+    Ok(Some(at + 1))
 }
 
-fn object(fields: &mut Fields, bytes: &[u8], start: usize) -> Result<usize, Stop> {
+/// Widens fields by an object; none where it has a name that is not taken in any more.
+fn object(fields: &mut Fields, bytes: &[u8], start: usize) -> Result<Option<usize>, Stop> {
+    fields.objects += 1;
     let mut at = space(bytes, start + 1);
     let mut decoded = Vec::new();
     while byte(bytes, at) != b'}' {
@@ -122,13 +208,17 @@ fn object(fields: &mut Fields, bytes: &[u8], start: usize) -> Result<usize, Stop
             text::unescape(raw, &mut decoded)?;
         }
         let name = if escaped { &decoded } else { raw };
-        let kind = fields.entry(std::str::from_utf8(name).unwrap_or_default());
+        let name = std::str::from_utf8(name).unwrap_or_default();
+        if fields.is_closed() && !fields.knows(name) {
+            return Ok(None);
+        }
+        let place = fields.ensure(name);
         at = space(bytes, end + 1);
         at = space(bytes, at + 1);
-        at = space(bytes, value(kind, bytes, at)?);
+        at = space(bytes, member(fields, place, bytes, at)?);
         if byte(bytes, at) == b',' {
             at = space(bytes, at + 1);
         }
     }
-    Ok(at + 1)
+    Ok(Some(at + 1))
 }

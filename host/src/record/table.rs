@@ -14,10 +14,11 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128};
 
 use super::ahead::{Make, Ready, Shapes};
 use super::column::{Column, Data, Group, Texts};
+use super::guard::Guard;
 use super::number::{self, Number, is_exact};
 use super::records::{self, Bounds, Fault};
 use super::walk::Walker;
-use super::{Appended, Page, RecordError, infer, instant};
+use super::{Appended, Page, RecordError, infer, instant, presence};
 use crate::json::scan::{self, Cause, Stop, byte, space};
 use crate::json::text;
 use crate::schema::Schema;
@@ -40,6 +41,7 @@ pub struct Table {
     reader: Reader,
     /// Where reads learn what the rows look like.
     shapes: Option<Arc<Shapes>>,
+    guard: Option<Guard>,
 }
 
 /// What the decoder needs beside the columns.
@@ -87,6 +89,7 @@ impl Table {
             bounds,
             reader: Reader::default(),
             shapes: None,
+            guard: None,
         };
         table.widen(table.schema.clone());
         table
@@ -108,6 +111,22 @@ impl Table {
                 max_record_bytes: self.bounds.max_bytes,
             });
         }
+    }
+
+    /// Refuses pages that differ from what is known.
+    pub(crate) fn guard(&mut self, guard: Guard) {
+        self.guard = Some(guard);
+    }
+
+    /// Notes which fields the rows have and lack.
+    pub(crate) fn observe(&mut self) {
+        self.root.settle(self.rows);
+        presence::observe(&self.root, self.rows, &mut self.schema.fields);
+    }
+
+    /// Says that columns of the schema are in a file; `any`, with rows.
+    pub(crate) fn settle(&mut self, any: bool) {
+        self.schema.settle(any);
     }
 
     /// Returns the schema of the rows.
@@ -146,6 +165,9 @@ impl Table {
     /// has to be appended.
     pub fn adopt(&mut self, ready: Ready) -> Option<Appended> {
         let shapes = self.shapes.as_ref().filter(|shapes| shapes.is_now(ready.version))?.clone();
+        if self.guard.as_ref().is_some_and(|guard| guard.lacks(&ready.table.root, ready.table.rows)) {
+            return None;
+        }
         if !self.take_rows(&ready.table) {
             return None;
         }
@@ -157,10 +179,13 @@ impl Table {
     pub fn append(&mut self, page: &Page) -> Result<Appended, Refused> {
         let before = self.rows;
         let fault = match self.decode(page) {
-            Ok(appended) => {
-                self.bytes = self.root.bytes();
-                return Ok(appended);
-            }
+            Ok(appended) => match self.lacking(page) {
+                None => {
+                    self.bytes = self.root.bytes();
+                    return Ok(appended);
+                }
+                Some(error) => Fault::Error(error),
+            },
             Err(fault) => fault,
         };
         self.rows = before;
@@ -172,11 +197,20 @@ impl Table {
                     // Both passes must see the same types; that they do not is told rather than tried for ever.
                     return Err(Refused::Error(records::explain(page, Fault::Stop(stop), self.bounds)));
                 }
+                if let Some(error) = self.guard.as_ref().and_then(|guard| guard.find(page, &self.schema)) {
+                    return Err(Refused::Error(error));
+                }
                 Err(Refused::Widen(schema))
             }
             Fault::Stop(stop) if stop.cause() == Cause::Full && before > 0 => Err(Refused::Full),
             fault => Err(Refused::Error(records::explain(page, fault, self.bounds))),
         }
+    }
+
+    /// What is wrong with a page whose records lack what all had before, once it is decoded.
+    fn lacking(&self, page: &Page) -> Option<RecordError> {
+        let guard = self.guard.as_ref().filter(|guard| guard.lacks(&self.root, self.rows))?;
+        guard.find(page, &self.schema)
     }
 
     fn decode(&mut self, page: &Page) -> Result<Appended, Fault> {
@@ -214,6 +248,7 @@ impl Table {
     pub(super) fn clear(&mut self) {
         (self.rows, self.bytes) = (0, 0);
         self.root.settle(0);
+        self.root.forget();
     }
 
     /// Appends the rows of a table of the same schema. False, and nothing is taken, where a column would pass 2 GiB.
@@ -258,7 +293,9 @@ impl Table {
                 }
                 member.column.pad(row);
                 let end = reader.value(&mut member.column, extra.json, 0, max_depth);
-                end.map_err(|stop| Stop::new(start, stop.cause()))?;
+                let place = extra.place.unwrap_or_default();
+                end.or_else(|stop| reader.beside(root, place, row, (extra.json, 0), max_depth, stop))
+                    .map_err(|stop| Stop::new(start, stop.cause()))?;
             }
             if !primary_key.is_empty() {
                 match reader.key(bytes, extras) {
@@ -414,7 +451,7 @@ impl Reader {
         let (mut place, after) = self.member(group, usize::MAX, group.first, bytes, at)?;
         at = after;
         loop {
-            let Some(member) = group.members.get_mut(place) else {
+            let Some(mut member) = group.members.get_mut(place) else {
                 return Err(Stop::new(at, Cause::Drift));
             };
             let filled = member.column.len();
@@ -425,7 +462,17 @@ impl Reader {
                 member.column.pad(row);
             }
             let value = at;
-            at = self.next_value(&mut member.column, bytes, at, depth)?;
+            at = match self.next_value(&mut member.column, bytes, at, depth) {
+                Ok(end) => end,
+                Err(stop) => {
+                    let end = self.beside(group, place, row, (bytes, at), depth, stop)?;
+                    let Some(same) = group.members.get_mut(place) else {
+                        return Err(Stop::new(at, Cause::Drift));
+                    };
+                    member = same;
+                    end
+                }
+            };
             if ROOT
                 && member.key > 0
                 && let Some(key) = self.keys.get_mut(member.key - 1)
@@ -487,7 +534,7 @@ impl Reader {
             group.places.get(raw)
         };
         let Some(place) = place.copied() else {
-            return Err(Stop::new(at, Cause::Drift));
+            return Err(Stop::new(at, if group.closed { Cause::Misfit } else { Cause::Drift }));
         };
         match group.members.get_mut(before) {
             Some(member) => member.next = place,
@@ -498,6 +545,34 @@ impl Reader {
             member.written(bytes.get(at..=end).unwrap_or_default());
         }
         Ok((place, end + 1))
+    }
+
+    /// Reads a value that does not fit a member's column into the one beside it, and leaves its own row null.
+    #[cold]
+    #[inline(never)]
+    fn beside(
+        &mut self,
+        group: &mut Group,
+        place: usize,
+        row: usize,
+        (bytes, at): (&[u8], usize),
+        depth: usize,
+        stop: Stop,
+    ) -> Result<usize, Stop> {
+        if stop.cause() != Cause::Misfit {
+            return Err(stop);
+        }
+        let drift = Stop::new(stop.at(), Cause::Drift);
+        let member = group.members.get_mut(place).ok_or(drift)?;
+        let beside = member.beside.get(member.column.form(bytes, at)).ok_or(drift)?;
+        member.column.truncate(row);
+        member.column.push_null();
+        let column = &mut group.members.get_mut(beside).ok_or(drift)?.column;
+        column.pad(row);
+        self.value(column, bytes, at, depth).map_err(|stop| match stop.cause() {
+            Cause::Misfit => drift,
+            _ => stop,
+        })
     }
 
     /// Reads a value as [`Reader::value`] does. Most are texts, for which a call would cost as much as reading them.
@@ -522,30 +597,35 @@ impl Reader {
             column.push_null();
             return Ok(end);
         }
-        let drift = || Stop::new(at, Cause::Drift);
+        let misfit = || Stop::new(at, Cause::Misfit);
         let end = match &mut column.data {
             Data::Text(texts) => match first {
                 b'"' => string(texts, bytes, at)?,
                 b't' | b'f' | b'-' | b'0'..=b'9' => {
                     let end = scalar(bytes, at)?;
+                    if !texts.knows(bytes, at) {
+                        return Err(Stop::new(at, Cause::Drift));
+                    }
                     texts.values.extend_from_slice(bytes.get(at..end).unwrap_or_default());
                     close(texts, at)?;
                     column.filled_literal();
                     return Ok(end);
                 }
-                _ => return Err(drift()),
+                _ => return Err(misfit()),
             },
             Data::Int { values, wide } => match number::read(bytes, at) {
                 Ok((end, Number::Int(value))) if is_exact(value) || *wide => {
                     values.push(value);
                     end
                 }
-                _ => return Err(drift()),
+                // It is a whole number, and the first of those that are not exact as fractions.
+                Ok((_, Number::Int(_))) => return Err(Stop::new(at, Cause::Drift)),
+                _ => return Err(misfit()),
             },
             Data::Bool(values) => {
                 let (value, word): (bool, &[u8]) = if first == b't' { (true, b"true") } else { (false, b"false") };
                 if first != b't' && first != b'f' {
-                    return Err(drift());
+                    return Err(misfit());
                 }
                 let end = scan::literal(bytes, at, word)?;
                 values.push(value);
@@ -560,28 +640,31 @@ impl Reader {
                     values.push(value as f64);
                     end
                 }
-                _ => return Err(drift()),
+                _ => return Err(misfit()),
             },
             Data::Timestamp(values) => {
                 if first != b'"' {
-                    return Err(drift());
+                    return Err(misfit());
                 }
                 let (end, _) = scan::string(bytes, at + 1)?;
                 // An escape in a date is no way to write it; such a value is text.
-                values.push(bytes.get(at + 1..end).and_then(instant::read).ok_or_else(drift)?);
+                values.push(bytes.get(at + 1..end).and_then(instant::read).ok_or_else(misfit)?);
                 end + 1
             }
             Data::Json(texts) => {
                 let end = self.walker.walk(bytes, at, depth)?;
                 let inside = bytes.get(at..end).unwrap_or_default();
                 utf8(inside, at)?;
+                if !texts.knows(bytes, at) {
+                    return Err(Stop::new(at, Cause::Drift));
+                }
                 text::compact(inside, &mut texts.values);
                 close(texts, at)?;
                 end
             }
             Data::Struct(group) => {
                 if first != b'{' {
-                    return Err(drift());
+                    return Err(misfit());
                 }
                 if depth == 0 {
                     return Err(Stop::new(at, Cause::Depth));
@@ -591,7 +674,7 @@ impl Reader {
             }
             Data::List { offsets, items } => {
                 if first != b'[' {
-                    return Err(drift());
+                    return Err(misfit());
                 }
                 if depth == 0 {
                     return Err(Stop::new(at, Cause::Depth));
@@ -600,7 +683,7 @@ impl Reader {
                 offsets.push(i32::try_from(items.len()).map_err(|_| Stop::new(at, Cause::Full))?);
                 end
             }
-            Data::Unknown => return Err(drift()),
+            Data::Unknown => return Err(Stop::new(at, Cause::Drift)),
         };
         column.filled();
         Ok(end)

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use super::*;
-use crate::schema::{Schema, Type};
+use crate::schema::{Kinds, Schema, Type};
 
 fn table(key: &[&str]) -> Table {
     Table::new(Schema::default(), key.iter().map(|part| (*part).to_owned()).collect(), 16, 1 << 20)
@@ -331,7 +331,7 @@ fn declared_columns_come_first_and_hold_only_what_fits() {
     let text = r#"[{"more":1,"late":"2024-01-01T00:00:00+01:00","at":"1970-01-01T00:00:01Z","n":1},{"late":"2024-01-01T00:00:00.1234567Z"}]"#;
     assert!(append(&mut table, &page(text)).is_ok());
     assert!(append(&mut table, &page(r#"[{"late":"yesterday"}]"#)).is_ok());
-    assert_eq!(table.schema().fields.get("late"), Some(&Type::Text));
+    assert_eq!(table.schema().fields.get("late"), Some(&Type::Text(Kinds::TEXT)));
     let batch = table.batch().unwrap_or_else(|error| unreachable!("{error}"));
     assert_eq!(kinds(&batch), ["Timestamp(µs, \"UTC\")", "Float64", "Utf8", "Utf8", "Int64"]);
     assert_eq!(rows(&batch)[0], json!({"at":1_000_000,"n":1.0,"late":"2024-01-01T00:00:00+01:00","more":1}));

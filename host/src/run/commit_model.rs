@@ -14,7 +14,7 @@ use super::files::Files;
 use super::plan::{self, Wishes};
 use crate::state::{
     Batch, BatchMode, BatchStatus, Commit, PageEntry, Part, PartStatus, Read, ReadEnd, ReadProgress, ReadStatus, Run,
-    StateError, StateStore,
+    SchemaVersion, StateError, StateStore,
 };
 
 const OUT: &str = "/out";
@@ -412,6 +412,15 @@ impl StateStore for Machine {
         panic!("not modelled")
     }
     fn schema(&mut self, _: &str) -> Result<Option<String>, StateError> {
+        panic!("not modelled")
+    }
+    fn known_schema(&mut self, _: &str) -> Result<Option<String>, StateError> {
+        panic!("not modelled")
+    }
+    fn put_known_schema(&mut self, _: &str, _: &str, _: &SchemaVersion) -> Result<(), StateError> {
+        panic!("not modelled")
+    }
+    fn schema_versions(&mut self, _: &str) -> Result<Vec<SchemaVersion>, StateError> {
         panic!("not modelled")
     }
     fn put_read(&mut self, _: i64, _: &Read) -> Result<Read, StateError> {

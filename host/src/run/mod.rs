@@ -10,6 +10,7 @@ mod commit;
 #[cfg(test)]
 mod commit_model;
 mod files;
+mod history;
 mod keys;
 mod lock;
 mod open;
@@ -47,7 +48,7 @@ use self::report::{ConnectorReport, FORM, StreamReport};
 use self::stream::StreamSetup;
 use self::tally::Tally;
 use crate::capability::storage::Committed;
-use crate::config::Sources;
+use crate::config::{OnDrift, Sources};
 use crate::engine::bindings::exports::ingest::connector::source::StreamInfo;
 use crate::event::Observer;
 use crate::http::{Archive, archive};
@@ -92,6 +93,8 @@ pub struct Options {
     pub full: bool,
     /// How often a stream is read again in the same run because its listing shifted while it was read.
     pub rereads: u32,
+    /// What to do about drift, before what the configuration says.
+    pub on_drift: OnDrift,
     /// Go on although the configuration has changed.
     pub keep_state: bool,
     /// Reads at the same time.
@@ -169,6 +172,14 @@ pub enum RunError {
     #[error("the connector has no stream {wanted}")]
     NoSuchStream {
         /// What was asked for.
+        wanted: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// What to do about drift is said of a stream that the connector does not have.
+    #[error("--on-drift, or on_drift in the configuration, names a stream that the connector does not have: {wanted}")]
+    DriftOfNoStream {
+        /// The stream.
         wanted: String,
         /// What there is.
         known: Vec<String>,
@@ -294,7 +305,12 @@ pub async fn run(
     if before.is_some_and(|before| before != digest) && !options.full && !options.keep_state {
         return Err(RunError::ConfigChanged(connection));
     }
-    let streams = choose(opened.streams().await?, &options.streams)?;
+    let streams = opened.streams().await?;
+    let known: Vec<String> = streams.iter().map(|stream| stream.name.clone()).collect();
+    if let Some(wanted) = opened.config().on_drift.over(&options.on_drift).other_than(&known) {
+        return Err(RunError::DriftOfNoStream { wanted, known });
+    }
+    let streams = choose(streams, &options.streams)?;
     for stream in &streams {
         if let Some(owner) = state.owner(&stream.name)?.filter(|owner| *owner != connection) {
             return Err(RunError::OtherOwner { stream: stream.name.clone(), owner });
@@ -324,6 +340,7 @@ pub async fn run(
             limit: options.limit,
             full: options.full && !resumed,
             rereads: options.rereads,
+            on_drift: options.on_drift.clone(),
             parts: options.parts.clone(),
             state: state.clone(),
             storage: storage.clone(),

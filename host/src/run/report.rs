@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::tally::{PartReport, Traffic};
 use super::verdict::Finding;
+use crate::schema::Change;
+use crate::schema::drift::Policy;
 
 /// Version of the report's form.
 pub const FORM: u32 = 1;
@@ -63,6 +65,12 @@ pub struct StreamReport {
     pub records: u64,
     /// Its requests in this run.
     pub traffic: Traffic,
+    /// What to do about drift.
+    #[serde(default)]
+    pub on_drift: Policy,
+    /// What its records were found to differ in from those of the complete readings before.
+    #[serde(default)]
+    pub drift: Vec<Change>,
     /// Parts that this run committed.
     pub parts: Vec<PartReport>,
     /// Each of its reads.

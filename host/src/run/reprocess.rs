@@ -15,13 +15,14 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::commit::Folder;
 use super::lock::Lock;
 use super::replay::{Recorded, ReplayError, StreamMade};
-use super::{CommitError, LockError, PartLimits, sinks, state_path};
+use super::{CommitError, LockError, PartLimits, history, sinks, state_path};
 use crate::engine::Engine;
 use crate::event::Observer;
+use crate::schema::Schema;
 use crate::sink::{Sink, SinkError};
 use crate::state::{
-    BatchMode, BatchStatus, Commit, PageEntry, Part, PartStatus, Read, ReadEnd, ReadProgress, ReadStatus, Run,
-    RunStatus, Sqlite, StateError, StateStore,
+    BatchMode, BatchStatus, Commit, NewSchema, PageEntry, Part, PartStatus, Read, ReadEnd, ReadProgress, ReadStatus,
+    Run, RunStatus, Sqlite, StateError, StateStore,
 };
 use crate::time::{SystemClock, Time};
 
@@ -201,7 +202,7 @@ pub async fn reprocess(
 
     let parts = state.parts(stream)?;
     let before = parts.iter().filter(|part| part.status == PartStatus::Visible).map(|part| part.records).sum();
-    let schema = serde_json::to_string_pretty(&sink.schema().to_description()).unwrap_or_default();
+    let shown = state.known_schema(stream)?.map(|text| Schema::parse(&text)).transpose().map_err(ReplayError::from)?;
     let digest = state.config_digest(&connection)?.unwrap_or_default();
     let connector = known.iter().find(|run| run.connection == connection);
     let now = time.now_ms();
@@ -221,6 +222,8 @@ pub async fn reprocess(
     state.begin_run(&run, &digest, std::slice::from_ref(stream))?;
     let (batch, reads) = state.open_batch(stream, BatchMode::Full, true, &reads)?;
     let records = made.sealed.iter().map(|file| file.rows).sum();
+    let columns = history::described(sink.schema());
+    let closing = history::close(shown.as_ref(), sink.schema(), (true, records), None, (&id, now));
     let files = made.sealed.len();
     let parts = made.sealed.iter().filter_map(|file| {
         Some(Part {
@@ -246,11 +249,14 @@ pub async fn reprocess(
         stream: stream.clone(),
         parts: parts.collect(),
         reads: progress.collect(),
-        schema: Some(schema.clone()),
+        schema: Some(NewSchema { columns: columns.clone(), version: None }),
     };
     folder.commit(&commit, &mut state)?;
+    if let Some(closing) = closing {
+        state.put_known_schema(stream, &id, &closing.version)?;
+    }
     folder.close(stream, &batch, BatchStatus::Complete, &mut state)?;
-    folder.replace("_schema.json", &schema)?;
+    folder.replace("_schema.json", &columns)?;
     Ok(Reprocessed { run: id, stream: stream.clone(), from, before, records, files, left_out: made.left_out })
 }
 

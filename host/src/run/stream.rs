@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Semaphore;
 
 use super::commit::Folder;
+use super::history::{self, History};
 use super::open::Opened;
 use super::plan::{self, Plan, PlanError, Wishes};
 use super::preview::Countdown;
@@ -18,13 +19,16 @@ use super::verdict::{Finding, Verdict};
 use super::writer::{self, End, PartLimits, ReadHandle, ReadReport, WriterError, WriterGone, WriterSetup};
 use super::{CommitError, Format, OpenError, Stop, sinks};
 use crate::capability::storage::Committed;
+use crate::config::OnDrift;
 use crate::engine::bindings::exports::ingest::connector::source::{StreamInfo, SyncMode};
 use crate::engine::with_sources;
 use crate::event::{Event, Level, Observer};
 use crate::http::Archive;
-use crate::schema::{DeclaredError, DescriptionError};
+use crate::record::Guard;
+use crate::schema::drift::Policy;
+use crate::schema::{DeclaredError, DescriptionError, Schema};
 use crate::sink::Sink;
-use crate::state::{BatchMode, BatchStatus, Read, ReadStatus, StateError, StateStore};
+use crate::state::{Batch, BatchMode, BatchStatus, Read, ReadStatus, StateError, StateStore};
 
 pub(crate) struct StreamSetup {
     pub(crate) opened: Arc<Opened>,
@@ -37,6 +41,7 @@ pub(crate) struct StreamSetup {
     pub(crate) limit: Option<u64>,
     pub(crate) full: bool,
     pub(crate) rereads: u32,
+    pub(crate) on_drift: OnDrift,
     pub(crate) parts: PartLimits,
     pub(crate) state: Arc<Mutex<dyn StateStore>>,
     pub(crate) storage: Committed,
@@ -96,6 +101,10 @@ pub(crate) async fn run(setup: StreamSetup) -> StreamReport {
     }
     report.traffic = traffic;
     report.parts = parts;
+    report.on_drift = setup.policy();
+    report.drift = setup.tally.drift(&report.name);
+    let removed = report.drift.clone();
+    report.drift.retain(|change| !history::is_told_by(change, &removed));
     report
 }
 
@@ -112,6 +121,8 @@ fn blank(name: &str, finding: Finding) -> StreamReport {
         pages: 0,
         records: 0,
         traffic: super::tally::Traffic::default(),
+        on_drift: Policy::default(),
+        drift: Vec::new(),
         parts: Vec::new(),
         reads: Vec::new(),
     }
@@ -174,10 +185,10 @@ async fn read_batch(
 ) -> Result<Outcome, StreamError> {
     let stream = &setup.info.name;
     let folder = Folder::create(&setup.out, stream)?;
-    let (Plan { batch, reads, gone }, known, schema) = {
+    let (Plan { batch, reads, gone }, known, schema, shown) = {
         let mut state = lock(&setup.state);
         let plan = plan::plan(&mut *state, stream, partitions, wishes)?;
-        (plan, state.parts(stream)?, state.schema(stream)?)
+        (plan, state.parts(stream)?, state.schema(stream)?, known_schema(&mut *state, stream)?)
     };
     report.mode = match (setup.limit, batch.mode) {
         (Some(_), _) => "preview",
@@ -201,7 +212,17 @@ async fn read_batch(
         parts: written,
     };
     setup.archive.note(stream, "stream", note).await?;
-    let mut sink = open_sink(setup, &folder, known_schema, prefix, written)?;
+    let mut start = sinks::schema_of::<StreamError>(known_schema.as_deref(), setup.info.schema.as_deref())?;
+    if batch.mode == BatchMode::Delta && known.iter().all(|part| part.batch != batch.id) {
+        start.forget_seen();
+    }
+    let mut sink = open_sink(setup, &folder, start.clone(), prefix, written);
+    let policy = setup.policy();
+    if policy == Policy::Fail {
+        sink.guard(Guard::new(shown.clone(), &start));
+    }
+    let tally = setup.tally.clone();
+    let history = History::new(stream, (shown, &start), !batch.staged, setup.same_run, tally);
     let shapes = sink.shapes();
     let (queue, writer) = writer::start(WriterSetup {
         connection: setup.connection.clone(),
@@ -212,6 +233,7 @@ async fn read_batch(
         keys_folder: setup.out.join("_keys"),
         folder: folder.clone(),
         sink,
+        history,
         state: setup.state.clone(),
         storage: setup.storage.clone(),
         archive: setup.archive.clone(),
@@ -239,20 +261,18 @@ async fn read_batch(
     Ok(Outcome { status: close(setup, &batch, &folder, report)?, shifted })
 }
 
-/// Makes the sink of a stream: from the schema that its parts have so far, or from the one that the connector declares.
-fn open_sink(
-    setup: &StreamSetup,
-    folder: &Folder,
-    known: Option<String>,
-    prefix: String,
-    written: usize,
-) -> Result<Box<dyn Sink>, StreamError> {
-    let schema = sinks::schema_of::<StreamError>(known.as_deref(), setup.info.schema.as_deref())?;
+/// What the complete readings of a stream have shown.
+fn known_schema(state: &mut dyn StateStore, stream: &str) -> Result<Option<Schema>, StreamError> {
+    Ok(state.known_schema(stream)?.map(|text| Schema::parse(&text)).transpose()?)
+}
+
+/// Makes the sink of a stream.
+fn open_sink(setup: &StreamSetup, folder: &Folder, schema: Schema, prefix: String, written: usize) -> Box<dyn Sink> {
     let extension = setup.format.extension();
     let folder = folder.clone();
     // The run's id keeps the parts of all runs apart; the number keeps those of one run in order.
     let names = (written..).map(move |number| folder.temporary(&format!("{prefix}{number:05}.{extension}")));
-    Ok(sinks::open(&setup.opened.engine, schema, setup.info.primary_key.clone(), setup.format, names))
+    sinks::open(&setup.opened.engine, schema, setup.info.primary_key.clone(), setup.format, names)
 }
 
 async fn list_partitions(setup: &StreamSetup) -> Result<Vec<Option<(String, String)>>, StreamError> {
@@ -344,12 +364,47 @@ async fn read_one(setup: &StreamSetup, read_setup: &ReadSetup, read: &Read) -> (
     (entry, result.shifted)
 }
 
+impl StreamSetup {
+    /// What to do about drift.
+    fn policy(&self) -> Policy {
+        self.opened.config().on_drift.over(&self.on_drift).of(&self.info.name)
+    }
+}
+
+/// Says what is known after a batch that is complete. Returns what keeps it from being closed, where something does.
+fn close_schema(
+    setup: &StreamSetup,
+    batch: &Batch,
+    folder: &Folder,
+    state: &mut dyn StateStore,
+) -> Result<Option<String>, StreamError> {
+    let stream = &setup.info.name;
+    let Some(columns) = state.schema(stream)? else { return Ok(None) };
+    let known = known_schema(state, stream)?;
+    let records = state.parts(stream)?.iter().filter(|part| part.batch == batch.id).map(|part| part.records).sum();
+    let about = (batch.mode == BatchMode::Full, records);
+    let visible = if batch.staged { None } else { state.schema_versions(stream)?.pop() };
+    let now = (setup.run.as_str(), setup.opened.time.now_ms());
+    if let Some(closing) = history::close(known.as_ref(), &Schema::parse(&columns)?, about, visible, now) {
+        setup.tally.drifted(stream, &closing.removed);
+        if let (Policy::Fail, true, Some(first)) = (setup.policy(), batch.staged, closing.removed.first()) {
+            return Ok(Some(format!(
+                "{first}; none of the {records} records of this reading has it, so the old data stays in place; see what was known with \
+                 `host schema {stream}`, and go on with --on-drift evolve"
+            )));
+        }
+        state.put_known_schema(stream, &setup.run, &closing.version)?;
+    }
+    folder.replace("_schema.json", &columns)?;
+    Ok(None)
+}
+
 /// Closes the batch if its reads came to an end, and brings the files in order.
 fn close(
     setup: &StreamSetup,
-    batch: &crate::state::Batch,
+    batch: &Batch,
     folder: &Folder,
-    report: &StreamReport,
+    report: &mut StreamReport,
 ) -> Result<Option<BatchStatus>, StreamError> {
     let stream = &setup.info.name;
     let mut state = lock(&setup.state);
@@ -365,6 +420,12 @@ fn close(
             BatchStatus::Complete
         }
     };
+    if status == BatchStatus::Complete
+        && let Some(reason) = close_schema(setup, batch, folder, &mut *state)?
+    {
+        report.finding.include_first(&Finding::incomplete(reason));
+        return Ok(None);
+    }
     folder.close(stream, batch, status, &mut *state)?;
     debug_assert!(status != BatchStatus::Complete || report.finding.verdict != Verdict::Incomplete);
     Ok(Some(status))

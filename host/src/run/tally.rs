@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Event, Observer};
+use crate::schema::Change;
 use crate::state::Part;
 use crate::time::Time;
 
@@ -40,6 +41,7 @@ struct Counts {
     /// Since when requests wait for a budget, by the run's monotonic time.
     waiting_since: Option<Duration>,
     parts: Vec<PartReport>,
+    drift: Vec<Change>,
 }
 
 impl Counts {
@@ -82,6 +84,25 @@ impl Tally {
                 bytes: part.bytes,
             }));
         });
+    }
+
+    pub(crate) fn drifted(&self, stream: &str, changes: &[Change]) {
+        if !changes.is_empty() {
+            // A stream that is read again differs in the same once more.
+            self.count(stream, |counts| {
+                for change in changes {
+                    if !counts.drift.contains(change) {
+                        counts.drift.push(change.clone());
+                    }
+                }
+            });
+        }
+    }
+
+    /// Returns what a stream's records were found to differ in.
+    pub(crate) fn drift(&self, stream: &str) -> Vec<Change> {
+        let streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        streams.get(stream).map(|counts| counts.drift.clone()).unwrap_or_default()
     }
 
     /// Returns when the first request was about to leave, by the run's monotonic time.

@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::commit::{CommitError, Folder};
+use super::history::History;
 use super::keys::Keys;
 use super::recording::CommitNote;
 use super::stream::lock;
@@ -183,6 +184,7 @@ pub(crate) struct WriterSetup {
     pub(crate) keys_folder: PathBuf,
     pub(crate) folder: Folder,
     pub(crate) sink: Box<dyn Sink>,
+    pub(crate) history: History,
     pub(crate) state: Arc<Mutex<dyn StateStore>>,
     pub(crate) storage: Committed,
     pub(crate) archive: Archive,
@@ -209,7 +211,8 @@ struct Writer {
     setup: WriterSetup,
     reads: HashMap<i64, Progress>,
     uncommitted_since: Option<Duration>,
-    schema: Option<String>,
+    /// The columns as they were last committed.
+    columns: Option<String>,
     /// Reads that came to their end.
     ended: usize,
     /// What the next commit tells the archive, so that a replay can do the same.
@@ -260,8 +263,9 @@ async fn work(mut writer: Writer, mut items: mpsc::UnboundedReceiver<Item>) -> R
         if batch.peek().is_some() || writer.setup.sink.is_due() {
             let taken = tokio::task::spawn_blocking(move || {
                 for item in batch {
-                    writer.take(item)?;
+                    // What is written settles the columns' types. A replay writes after each page, and so must this.
                     writer.setup.sink.write_due()?;
+                    writer.take(item)?;
                 }
                 writer.setup.sink.write_due()?;
                 Ok::<_, WriterError>(writer)
@@ -280,7 +284,7 @@ impl Writer {
             setup,
             reads: HashMap::new(),
             uncommitted_since: None,
-            schema: None,
+            columns: None,
             ended: 0,
             trace: CommitNote::default(),
         }
@@ -341,7 +345,7 @@ impl Writer {
         let appended = match appended {
             Ok(appended) => appended,
             Err(SinkError::Record(error)) => {
-                read.fail(page_error(&error, &emitted));
+                read.fail(page_error(&error, &emitted, &self.setup.stream));
                 return Ok(());
             }
             Err(error) => return Err(error.into()),
@@ -470,8 +474,8 @@ impl Writer {
                 status,
             });
         }
-        let schema = serde_json::to_string_pretty(&setup.sink.schema().to_description()).unwrap_or_default();
-        let new_schema = Some(schema).filter(|schema| self.schema.as_ref() != Some(schema));
+        let schema = setup.history.compare(setup.sink.schema(), setup.time.now_ms());
+        let new_schema = Some(schema).filter(|schema| self.columns.as_ref() != Some(&schema.columns));
         let commit = Commit {
             connection: setup.connection.clone(),
             run: setup.run.clone(),
@@ -491,8 +495,11 @@ impl Writer {
         setup.folder.commit(&commit, &mut *state)?;
         drop(state);
         if let Some(schema) = new_schema {
-            setup.folder.replace("_schema.json", &schema)?;
-            self.schema = Some(schema);
+            // Of hidden parts nobody has to know the columns.
+            if !setup.batch.staged {
+                setup.folder.replace("_schema.json", &schema.columns)?;
+            }
+            self.columns = Some(schema.columns);
         }
         for progress in &commit.reads {
             setup.storage.apply(&progress.storage);
@@ -514,11 +521,17 @@ impl Writer {
 }
 
 /// Says which page could not be taken, and why.
-fn page_error(error: &RecordError, emitted: &Emitted) -> String {
+fn page_error(error: &RecordError, emitted: &Emitted, stream: &str) -> String {
     let from = emitted
         .origin
         .as_ref()
         .map_or_else(|| "a page that the connector made".to_owned(), |origin| format!("the answer of {}", origin.url));
+    if let RecordError::Drift { index, change } = error {
+        return format!(
+            "record {index} of {from} is not as all before: {change}; nothing of that page is kept; see what was known \
+             with `host schema {stream}`, and go on with --on-drift evolve"
+        );
+    }
     let flag = match error {
         RecordError::TooDeep { .. } => "; if you trust it with more, raise --max-json-depth",
         RecordError::TooLarge { .. } => "; if you trust it with more, raise --max-record",

@@ -14,8 +14,8 @@ impl Schema {
     /// Returns the Arrow schema of the columns. Every column is nullable: what one page always has, another may lack.
     ///
     /// A field that was only ever null has Arrow's null type: it can be seen in the file, and readers that union files
-    /// by name (DuckDB's `union_by_name`, Polars' `diagonal_relaxed`, pyarrow's `unify_schemas`) take the type of the
-    /// file that knows it.
+    /// by name (DuckDB's `union_by_name`, Polars' `scan_parquet` with the newest file's schema, pyarrow's `unify_schemas`)
+    /// take the type of the file that knows it.
     pub fn to_arrow(&self) -> SchemaRef {
         Arc::new(arrow_schema::Schema::new(fields(&self.fields)))
     }
@@ -25,7 +25,7 @@ fn fields(all: &Fields) -> ArrowFields {
     if all.is_empty() {
         return [ArrowField::new(EMPTY, DataType::Null, true)].into_iter().collect();
     }
-    all.iter().map(|field| ArrowField::new(&field.name, data_type(&field.kind), true)).collect()
+    all.iter().map(|field| ArrowField::new(field.column(), data_type(&field.kind), true)).collect()
 }
 
 /// The Arrow type of a column.
@@ -35,7 +35,7 @@ fn data_type(kind: &Type) -> DataType {
         Type::Bool => DataType::Boolean,
         Type::Int { .. } => DataType::Int64,
         Type::Float => DataType::Float64,
-        Type::Text | Type::Json => DataType::Utf8,
+        Type::Text(_) | Type::Json(_) => DataType::Utf8,
         Type::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
         Type::Struct(all) => DataType::Struct(fields(all)),
         // `element` is the name that the Parquet specification gives to a list's items.

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Fields, Schema, Type};
+use super::{Fields, Kinds, Schema, Type};
 
 /// How deep `$ref` and nesting may go in a declared schema: a schema may refer to itself.
 const MAX_DECLARED_DEPTH: usize = 32;
@@ -70,7 +70,7 @@ fn named(root: &Value, schema: &Map<String, Value>, name: &str, depth: usize) ->
         "integer" => Type::Int { wide: false },
         "number" => Type::Float,
         "string" if schema.get("format").and_then(Value::as_str) == Some("date-time") => Type::Timestamp,
-        "string" => Type::Text,
+        "string" => Type::Text(Kinds::TEXT),
         "array" => {
             Type::List(Box::new(schema.get("items").map_or(Type::Unknown, |items| kind(root, items, depth + 1))))
         }
@@ -99,12 +99,12 @@ mod tests {
         )?;
         let names: Vec<&str> = schema.fields.iter().map(|field| field.name.as_str()).collect();
         assert_eq!(names, ["z", "a", "n", "l", "u", "x", "m"]);
-        assert_eq!(schema.fields.get("z"), Some(&Type::Text));
+        assert_eq!(schema.fields.get("z"), Some(&Type::Text(Kinds::TEXT)));
         assert_eq!(schema.fields.get("a"), Some(&Type::Timestamp));
         assert_eq!(schema.fields.get("n"), Some(&Type::Float));
         assert_eq!(schema.fields.get("l"), Some(&Type::List(Box::new(Type::Bool))));
         assert_eq!(schema.fields.get("x"), Some(&Type::Unknown));
-        assert_eq!(schema.fields.get("m"), Some(&Type::Text));
+        assert_eq!(schema.fields.get("m"), Some(&Type::Text(Kinds::INTEGER.with(Kinds::TEXT))));
         assert!(matches!(schema.fields.get("u"), Some(Type::Struct(fields)) if fields.len() == 2));
         Ok(())
     }

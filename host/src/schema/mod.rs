@@ -1,4 +1,5 @@
-//! What is known of a stream's records: the type of each field, how types widen, and how they are written down.
+//! What is known of a stream's records: the type of each field, how types widen, how they are written down, and how what the
+//! records hold changes over time.
 //!
 //! Types form a lattice: [`Type::join`] gives the narrowest type that holds the values of both, so a schema only ever
 //! widens, in whatever order the pages come.
@@ -7,17 +8,23 @@
 //! - whole numbers and fractions together are `f64` as long as every whole number is exact there, else text;
 //! - scalars of different kinds together are text: strings as they are, the others as written;
 //! - a scalar and an object, a scalar and an array, an object and an array together are JSON text.
+//!
+//! That holds as long as nothing is written. A column that is in a file keeps its type, and what does not fit goes to a
+//! column beside it: see [`fields`].
 
 mod arrow;
 mod declared;
 mod description;
-mod diff;
-
-use std::collections::HashMap;
+pub mod drift;
+pub mod fields;
+mod json_schema;
+mod kinds;
 
 pub use self::declared::DeclaredError;
 pub use self::description::DescriptionError;
-pub use self::diff::{Change, diff};
+pub use self::drift::{Change, drift};
+pub use self::fields::{Field, Fields, Form};
+pub use self::kinds::Kinds;
 
 /// Fields that a nested object may have before it counts as a map whose keys are data, and becomes JSON text. An object
 /// keyed by identifiers would else make a column of each record.
@@ -41,32 +48,16 @@ pub enum Type {
     },
     /// Numbers that `f64` holds faithfully.
     Float,
-    /// Text.
-    Text,
+    /// Text, and the kinds of values of which it is.
+    Text(Kinds),
     /// An instant in microseconds, UTC. Only where a schema declares it.
     Timestamp,
-    /// The JSON text of values of any kind.
-    Json,
+    /// The JSON text of values of these kinds.
+    Json(Kinds),
     /// An object.
     Struct(Fields),
     /// An array, and the type of its items.
     List(Box<Type>),
-}
-
-/// A named type.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Field {
-    /// The name, as in the records.
-    pub name: String,
-    /// The type.
-    pub kind: Type,
-}
-
-/// The fields of an object, in the order in which they were first seen.
-#[derive(Debug, Clone, Default)]
-pub struct Fields {
-    list: Vec<Field>,
-    places: HashMap<String, usize>,
 }
 
 /// What is known of a stream's records.
@@ -80,6 +71,7 @@ impl Type {
     /// Widens this type so that it also holds the values of another.
     pub fn join(&mut self, other: Type) {
         use Type::{Bool, Float, Int, Json, List, Struct, Text, Timestamp, Unknown};
+        let kinds = self.kinds().with(other.kinds());
         let joined = match (std::mem::take(self), other) {
             (Unknown, kind) | (kind, Unknown) => kind,
             (Int { wide: one }, Int { wide: two }) => Int { wide: one || two },
@@ -88,88 +80,85 @@ impl Type {
             (Float, Float) => Float,
             (Timestamp, Timestamp) => Timestamp,
             (Struct(mut one), Struct(two)) => {
-                for Field { name, kind } in two.list {
-                    one.entry(&name).join(kind);
+                for Field { name, kind, .. } in &two {
+                    one.entry(name).join(kind.clone());
                 }
-                if one.len() > MAX_NESTED_FIELDS { Json } else { Struct(one) }
+                if one.names() > MAX_NESTED_FIELDS { Json(kinds) } else { Struct(one) }
             }
             (List(mut one), List(two)) => {
                 one.join(*two);
                 List(one)
             }
-            (Json | Struct(_) | List(_), _) | (_, Json | Struct(_) | List(_)) => Json,
-            (_, _) => Text,
+            (Json(_) | Struct(_) | List(_), _) | (_, Json(_) | Struct(_) | List(_)) => Json(kinds),
+            (_, _) => Text(kinds),
         };
         *self = joined;
     }
-}
 
-impl Fields {
-    /// Returns the number of fields.
-    pub fn len(&self) -> usize {
-        self.list.len()
-    }
-
-    /// Returns whether there is no field.
-    pub fn is_empty(&self) -> bool {
-        self.list.is_empty()
-    }
-
-    /// Returns the fields in their order.
-    pub fn iter(&self) -> std::slice::Iter<'_, Field> {
-        self.list.iter()
-    }
-
-    /// Returns the type of a field.
-    pub fn get(&self, name: &str) -> Option<&Type> {
-        self.list.get(*self.places.get(name)?).map(|field| &field.kind)
-    }
-
-    /// Returns the type of a field, which is made as [`Type::Unknown`] at the end if it is new.
-    pub fn entry(&mut self, name: &str) -> &mut Type {
-        let place = match self.places.get(name) {
-            Some(place) => *place,
-            None => {
-                self.places.insert(name.to_owned(), self.list.len());
-                self.list.push(Field { name: name.to_owned(), kind: Type::Unknown });
-                self.list.len() - 1
-            }
-        };
-        &mut self.list[place].kind
-    }
-}
-
-impl PartialEq for Fields {
-    fn eq(&self, other: &Self) -> bool {
-        self.list == other.list
-    }
-}
-
-impl FromIterator<(String, Type)> for Fields {
-    fn from_iter<I: IntoIterator<Item = (String, Type)>>(fields: I) -> Self {
-        let mut all = Self::default();
-        for (name, kind) in fields {
-            all.entry(&name).join(kind);
+    /// Takes a scalar's type in where the column's own stays what it is; false where it would not.
+    pub(crate) fn admit(&mut self, other: &Type) -> bool {
+        match (&mut *self, other) {
+            (Self::Unknown, _) => *self = other.clone(),
+            (Self::Int { wide }, Self::Int { wide: also }) => *wide |= also,
+            (Self::Text(kinds) | Self::Json(kinds), _) => *kinds = kinds.with(other.kinds()),
+            (Self::Bool, Self::Bool)
+            | (Self::Float, Self::Float | Self::Int { wide: false })
+            | (Self::Timestamp, Self::Timestamp) => {}
+            _ => return false,
         }
-        all
+        true
+    }
+
+    /// Returns the kinds of values that it has held.
+    pub fn kinds(&self) -> Kinds {
+        match self {
+            Self::Unknown => Kinds::NONE,
+            Self::Bool => Kinds::BOOLEAN,
+            Self::Int { .. } => Kinds::INTEGER,
+            Self::Float => Kinds::NUMBER,
+            Self::Timestamp => Kinds::TEXT,
+            Self::Text(kinds) | Self::Json(kinds) => *kinds,
+            Self::Struct(_) => Kinds::OBJECT,
+            Self::List(_) => Kinds::ARRAY,
+        }
+    }
+
+    fn each_object(&mut self, change: &mut impl FnMut(&mut Fields)) {
+        match self {
+            Self::Struct(fields) => each_object(fields, change),
+            Self::List(item) => item.each_object(change),
+            _ => {}
+        }
     }
 }
 
-impl<'a> IntoIterator for &'a Fields {
-    type Item = &'a Field;
-    type IntoIter = std::slice::Iter<'a, Field>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.iter()
-    }
+/// Calls a function with the fields of an object and of all objects in it.
+fn each_object(fields: &mut Fields, change: &mut impl FnMut(&mut Fields)) {
+    change(fields);
+    fields.iter_mut().for_each(|field| field.kind.each_object(change));
 }
 
 impl Schema {
-    /// Widens this schema so that it also holds the records of another.
-    pub fn join(&mut self, other: Schema) {
-        for Field { name, kind } in other.fields.list {
-            self.fields.entry(&name).join(kind);
-        }
+    /// Says that the columns are in a file: their types stay what they are from now on. A column of nothing but nulls has
+    /// none yet. `any` says whether the file has rows, so that a field that comes later is missing in some.
+    pub(crate) fn settle(&mut self, any: bool) {
+        each_object(&mut self.fields, &mut |fields| {
+            fields.old |= any;
+            fields.iter_mut().for_each(|field| field.written = field.kind != Type::Unknown);
+        });
+    }
+
+    /// Forgets what was counted.
+    pub(crate) fn forget_counts(&mut self) {
+        each_object(&mut self.fields, &mut |fields| {
+            fields.objects = 0;
+            fields.iter_mut().for_each(|field| field.values = 0);
+        });
+    }
+
+    /// Begins to note anew which fields records have.
+    pub(crate) fn forget_seen(&mut self) {
+        each_object(&mut self.fields, &mut |fields| fields.iter_mut().for_each(|field| field.seen = false));
     }
 }
 
@@ -188,29 +177,32 @@ mod tests {
 
     #[test]
     fn types_widen_as_documented() {
-        use Type::{Bool, Float, Json, List, Text, Timestamp, Unknown};
+        use Type::{Bool, Float, List, Timestamp, Unknown};
         let int = Type::Int { wide: false };
         let wide = Type::Int { wide: true };
         let list = || List(Box::new(Unknown));
+        let text = |kinds: &[Kinds]| Type::Text(kinds.iter().fold(Kinds::NONE, |all, one| all.with(*one)));
+        let json = |kinds: &[Kinds]| Type::Json(kinds.iter().fold(Kinds::NONE, |all, one| all.with(*one)));
+        let string = || text(&[Kinds::TEXT]);
         for (one, two, both) in [
             (Unknown, Bool, Bool),
             (int.clone(), Float, Float),
-            (wide.clone(), Float, Text),
+            (wide.clone(), Float, text(&[Kinds::INTEGER, Kinds::NUMBER])),
             (wide.clone(), int.clone(), wide),
-            (Bool, int.clone(), Text),
-            (Text, Float, Text),
-            (Timestamp, Text, Text),
+            (Bool, int.clone(), text(&[Kinds::BOOLEAN, Kinds::INTEGER])),
+            (string(), Float, text(&[Kinds::TEXT, Kinds::NUMBER])),
+            (Timestamp, string(), string()),
             (Timestamp, Timestamp, Timestamp),
-            (Text, list(), Json),
-            (object("a", Bool), list(), Json),
-            (object("a", Bool), int.clone(), Json),
-            (Json, Text, Json),
+            (string(), list(), json(&[Kinds::TEXT, Kinds::ARRAY])),
+            (object("a", Bool), list(), json(&[Kinds::OBJECT, Kinds::ARRAY])),
+            (object("a", Bool), int.clone(), json(&[Kinds::OBJECT, Kinds::INTEGER])),
+            (json(&[Kinds::ARRAY]), string(), json(&[Kinds::ARRAY, Kinds::TEXT])),
             (List(Box::new(int)), List(Box::new(Float)), List(Box::new(Float))),
         ] {
             assert_eq!(joined(one.clone(), two.clone()), both);
             assert_eq!(joined(two, one), both);
         }
-        let Type::Struct(fields) = joined(object("a", Bool), object("b", Text)) else {
+        let Type::Struct(fields) = joined(object("a", Bool), object("b", string())) else {
             unreachable!("two objects make an object");
         };
         assert_eq!(fields.iter().map(|field| field.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
@@ -219,6 +211,6 @@ mod tests {
     #[test]
     fn an_object_with_too_many_fields_is_a_map() {
         let fields = |from: usize| Type::Struct((from..from + 600).map(|id| (id.to_string(), Type::Bool)).collect());
-        assert_eq!(joined(fields(0), fields(600)), Type::Json);
+        assert_eq!(joined(fields(0), fields(600)), Type::Json(Kinds::OBJECT));
     }
 }

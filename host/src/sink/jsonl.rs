@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::{Limits, NextPath, Sealed, Sink, SinkError, create, failed, remove, sync};
 use crate::json::scan::{self, space};
 use crate::json::text;
-use crate::record::{self, Appended, Bounds, Page, Walker};
+use crate::record::{self, Appended, Bounds, Guard, Page, Walker};
 use crate::schema::Schema;
 
 /// Bytes that wait in memory before they are written.
@@ -23,6 +23,7 @@ pub struct JsonLines {
     open: Option<Open>,
     buffer: Vec<u8>,
     rows: u64,
+    guard: Option<Guard>,
 }
 
 /// The file being written.
@@ -36,7 +37,7 @@ impl JsonLines {
     /// Makes a sink that goes on with a schema. No file is made before there are rows for it.
     pub fn new(schema: Schema, primary_key: Vec<String>, limits: Limits, next: NextPath) -> Self {
         let walker = Walker::default();
-        Self { schema, primary_key, limits, walker, next, open: None, buffer: Vec::new(), rows: 0 }
+        Self { schema, primary_key, limits, walker, next, open: None, buffer: Vec::new(), rows: 0, guard: None }
     }
 
     fn flush(&mut self) -> Result<(), SinkError> {
@@ -114,7 +115,11 @@ impl Sink for JsonLines {
             }
             Ok(())
         });
-        match taken {
+        let guarded = |records: u64| match &self.guard {
+            Some(guard) if guard.differs(&schema).is_some() => guard.find(page, &self.schema).map_or(Ok(records), Err),
+            _ => Ok(records),
+        };
+        match taken.and_then(guarded) {
             Ok(records) => appended.records = records,
             Err(error) => {
                 self.buffer.truncate(before);
@@ -129,6 +134,10 @@ impl Sink for JsonLines {
             self.flush()?;
         }
         Ok(appended)
+    }
+
+    fn guard(&mut self, guard: Guard) {
+        self.guard = Some(guard);
     }
 
     fn rows(&self) -> u64 {

@@ -4,8 +4,8 @@
 //! commit's work. All of a page's records are taken over, or none.
 //!
 //! A Parquet file has one schema. Where a page brings a wider one, the rows that are still in memory are widened in place,
-//! and rows already in the file stay there: the file is ended, and the next rows go to another. So one commit may have
-//! several files. [`Sink::seal`] returns them all, and each but the last holds at least one full row group: a stream that
+//! and rows already in the file stay there: the file is ended, and the next rows go to another, in which columns that were
+//! written keep their types (see [`crate::schema::fields`]). So one commit may have several files. [`Sink::seal`] returns them all, and each but the last holds at least one full row group: a stream that
 //! drifts with every page does not make a file of each page.
 
 mod jsonl;
@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 pub use self::jsonl::JsonLines;
 pub use self::parquet::Parquet;
-use crate::record::{Appended, Page, Ready, RecordError, Shapes};
+use crate::record::{Appended, Guard, Page, Ready, RecordError, Shapes};
 use crate::schema::Schema;
 
 /// Names the next file to write: a new path on each call, in the stream's folder. Every sink writes to exactly the
@@ -105,6 +105,9 @@ pub trait Sink: Send {
     fn shapes(&mut self) -> Option<Arc<Shapes>> {
         None
     }
+
+    /// Refuses pages from now on whose records differ from what is known.
+    fn guard(&mut self, guard: Guard);
 
     /// Returns the records taken over since the last seal.
     fn rows(&self) -> u64;

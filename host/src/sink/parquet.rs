@@ -16,7 +16,7 @@ use arrow_schema::{DataType, SchemaRef};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Limits, NextPath, Sealed, Sink, SinkError, create, remove, sync};
-use crate::record::{Appended, Page, Ready, Refused, Shapes, Table};
+use crate::record::{Appended, Guard, Page, Ready, Refused, Shapes, Table};
 use crate::schema::Schema;
 
 /// Size of a data page. Pages of 1 MiB need a quarter more memory and are no faster.
@@ -65,9 +65,6 @@ impl Parquet {
 
     /// Makes room for a wider schema.
     fn widen(&mut self, schema: Schema) -> Result<(), SinkError> {
-        if self.table.bytes() > WIDEN_IN_PLACE_BYTES {
-            self.flush()?;
-        }
         if self.open.as_ref().is_some_and(|open| open.schema != schema.to_arrow()) {
             self.close()?;
         }
@@ -80,6 +77,13 @@ impl Parquet {
         if self.table.rows() == 0 {
             return Ok(());
         }
+        self.table.observe();
+        self.write()?;
+        self.table.settle(true);
+        Ok(())
+    }
+
+    fn write(&mut self) -> Result<(), SinkError> {
         let open = match &mut self.open {
             Some(open) => open,
             None => {
@@ -112,6 +116,8 @@ impl Sink for Parquet {
         let appended = loop {
             match self.table.append(page) {
                 Ok(appended) => break appended,
+                // What is written keeps its types, so that the page has to be looked at anew.
+                Err(Refused::Widen(_)) if self.table.bytes() > WIDEN_IN_PLACE_BYTES => self.flush()?,
                 Err(Refused::Widen(schema)) => self.widen(schema)?,
                 Err(Refused::Full) => self.flush()?,
                 Err(Refused::Error(error)) => return Err(error.into()),
@@ -164,7 +170,12 @@ impl Sink for Parquet {
         Ok(std::mem::take(&mut self.closed))
     }
 
+    fn guard(&mut self, guard: Guard) {
+        self.table.guard(guard);
+    }
+
     fn seal_empty(&mut self) -> Result<Option<Sealed>, SinkError> {
+        self.table.settle(false);
         let schema = self.table.schema().to_arrow();
         let path = (self.next)();
         let empty = RecordBatch::new_empty(schema.clone());

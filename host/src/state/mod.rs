@@ -6,12 +6,14 @@
 //! reading of a stream that has data already), its parts stay hidden until then.
 
 mod budgets;
+mod schemas;
 mod sqlite;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
 pub use self::budgets::SqliteBudgets;
+pub use self::schemas::{NewSchema, SchemaVersion};
 pub use self::sqlite::Sqlite;
 use crate::capability::storage::Write;
 
@@ -236,7 +238,7 @@ pub struct Commit {
     /// Progress of the reads.
     pub reads: Vec<ReadProgress>,
     /// The stream's schema, where it changed.
-    pub schema: Option<String>,
+    pub schema: Option<NewSchema>,
 }
 
 /// A store of states: one file an output folder.
@@ -258,6 +260,12 @@ pub trait StateStore: Send {
     fn streams(&mut self, connection: &str) -> Result<Vec<String>, StateError>;
     /// Returns the stream's schema as it is now.
     fn schema(&mut self, stream: &str) -> Result<Option<String>, StateError>;
+    /// Returns what the complete readings of a stream have shown its records to be like.
+    fn known_schema(&mut self, stream: &str) -> Result<Option<String>, StateError>;
+    /// Says what the records are known to be like from a complete reading on: the version's schema.
+    fn put_known_schema(&mut self, stream: &str, run: &str, known: &SchemaVersion) -> Result<(), StateError>;
+    /// Returns the versions of a stream's schema, oldest first.
+    fn schema_versions(&mut self, stream: &str) -> Result<Vec<SchemaVersion>, StateError>;
 
     /// Returns the newest batch of a stream.
     fn newest_batch(&mut self, stream: &str) -> Result<Option<Batch>, StateError>;
@@ -360,7 +368,7 @@ pub(crate) mod tests {
             stream: "s".to_owned(),
             parts: vec![part.clone()],
             reads: vec![progress],
-            schema: Some("{}".to_owned()),
+            schema: Some(NewSchema { columns: "{}".to_owned(), version: None }),
         };
         state.commit(&commit).unwrap();
         // The same part a second time: nothing of that commit may stay.
@@ -397,7 +405,7 @@ pub(crate) mod tests {
         assert_eq!(
             error.to_string(),
             format!(
-                "the state file was written by a newer host (its version is 99, this host knows 1): {}",
+                "the state file was written by a newer host (its version is 99, this host knows 2): {}",
                 path.display()
             )
         );

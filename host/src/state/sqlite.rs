@@ -8,13 +8,14 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 
 use super::{
     Batch, BatchMode, BatchStatus, Commit, PageEntry, Part, PartStatus, Read, ReadEnd, ReadStatus, Run, RunStatus,
-    StateError, StateStore,
+    SchemaVersion, StateError, StateStore, schemas,
 };
 
 /// Version of the tables below, kept in the file's `user_version`.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
-const TABLES: &str = "
+/// The tables of the first version; later ones add to them.
+pub(super) const TABLES: &str = "
     CREATE TABLE connections (name TEXT PRIMARY KEY, config_digest TEXT NOT NULL) STRICT;
     CREATE TABLE runs (
         id TEXT PRIMARY KEY, connection TEXT NOT NULL, connector TEXT NOT NULL, started_ms INTEGER NOT NULL,
@@ -73,12 +74,15 @@ impl Sqlite {
         let error = |source| classify(&path, source);
         let found: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(error)?;
         match found {
-            0 => {
-                transaction.execute_batch(TABLES).map_err(error)?;
+            VERSION => Ok(()),
+            0 | 1 => {
+                if found == 0 {
+                    transaction.execute_batch(TABLES).map_err(error)?;
+                }
+                transaction.execute_batch(schemas::TABLES).map_err(error)?;
                 transaction.pragma_update(None, "user_version", VERSION).map_err(error)?;
                 transaction.commit().map_err(error)
             }
-            VERSION => Ok(()),
             _ => Err(StateError::Newer { path, found, known: VERSION }),
         }
     }
@@ -96,6 +100,17 @@ impl Sqlite {
         self.connection
             .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
             .map_err(|source| classify(path, source))
+    }
+
+    /// Makes changes whole or not at all.
+    pub(super) fn transaction(
+        &mut self,
+        change: impl FnOnce(&Connection) -> rusqlite::Result<()>,
+    ) -> Result<(), StateError> {
+        let error = self.error();
+        let transaction = self.begin()?;
+        change(&transaction).map_err(&error)?;
+        transaction.commit().map_err(&error)
     }
 
     fn error(&self) -> impl Fn(rusqlite::Error) -> StateError + use<> {
@@ -172,11 +187,11 @@ stored_as!(ReadStatus { Unfinished = "unfinished", Complete = "complete", Broken
 stored_as!(PartStatus { Visible = "visible", Staged = "staged", Obsolete = "obsolete" });
 
 /// SQLite's integers are signed; every count of ours stays far below the border.
-fn signed(count: u64) -> i64 {
+pub(super) fn signed(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-fn unsigned(count: i64) -> u64 {
+pub(super) fn unsigned(count: i64) -> u64 {
     u64::try_from(count).unwrap_or(0)
 }
 
@@ -321,8 +336,13 @@ impl Sqlite {
                 }
             }
             if let Some(schema) = &commit.schema {
-                transaction
-                    .execute("UPDATE streams SET schema = ?2 WHERE name = ?1", params![commit.stream, schema])?;
+                transaction.execute(
+                    "UPDATE streams SET schema = ?2 WHERE name = ?1",
+                    params![commit.stream, schema.columns],
+                )?;
+                if let Some(version) = &schema.version {
+                    schemas::put(&transaction, &commit.stream, &commit.run, version)?;
+                }
             }
             let records: u64 = commit.parts.iter().map(|part| part.records).sum();
             transaction.execute(
@@ -396,6 +416,22 @@ impl StateStore for Sqlite {
 
     fn schema(&mut self, stream: &str) -> Result<Option<String>, StateError> {
         Ok(self.row("SELECT schema FROM streams WHERE name = ?1", [stream], |row| row.get(0))?.flatten())
+    }
+
+    fn known_schema(&mut self, stream: &str) -> Result<Option<String>, StateError> {
+        Ok(self.row("SELECT known FROM streams WHERE name = ?1", [stream], |row| row.get(0))?.flatten())
+    }
+
+    fn put_known_schema(&mut self, stream: &str, run: &str, known: &SchemaVersion) -> Result<(), StateError> {
+        schemas::put_known(self, stream, run, known)
+    }
+
+    fn schema_versions(&mut self, stream: &str) -> Result<Vec<SchemaVersion>, StateError> {
+        self.rows(
+            "SELECT version, run, at_ms, schema, changes FROM schemas WHERE stream = ?1 ORDER BY version",
+            [stream],
+            schemas::version_of,
+        )
     }
 
     fn newest_batch(&mut self, stream: &str) -> Result<Option<Batch>, StateError> {

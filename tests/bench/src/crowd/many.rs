@@ -116,6 +116,7 @@ impl Connection {
             format: Format::Parquet,
             limit: None,
             full: false,
+            on_drift: host::config::OnDrift::default(),
             rereads: 1,
             keep_state: false,
             concurrency: 4,
