@@ -134,6 +134,10 @@ pub struct Response {
     pub attempts: u32,
     /// Bytes of the body as received.
     pub received_bytes: u64,
+    /// The method of the request that it answers.
+    pub method: http::Method,
+    /// The number of its exchange in the archive; none where nothing is kept.
+    pub exchange: Option<u64>,
 }
 
 impl Response {
@@ -241,6 +245,7 @@ struct Answer {
     headers: Vec<(String, String)>,
     body: Bytes,
     received_bytes: u64,
+    exchange: Option<u64>,
 }
 
 /// What came of sending a request once.
@@ -377,8 +382,9 @@ impl Client {
                     template = next;
                 }
                 _ if accepted || (200..300).contains(&answer.status) => {
-                    let Answer { status, headers, body, received_bytes } = answer;
-                    return Ok(Response { status, headers, body, url: template.url, attempts, received_bytes });
+                    let Answer { status, headers, body, received_bytes, exchange } = answer;
+                    let Template { url, method, .. } = template;
+                    return Ok(Response { status, headers, body, url, attempts, received_bytes, method, exchange });
                 }
                 _ => {
                     let excerpt = self.excerpt(&answer.body);
@@ -524,8 +530,11 @@ impl Client {
             elapsed_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
             ..Exchange::default()
         };
-        let outcome = self.receive(result, &mut exchange).await;
-        config.archive.append(exchange).await?;
+        let mut outcome = self.receive(result, &mut exchange).await;
+        let number = config.archive.append(exchange).await?;
+        if let Ok(answer) = &mut outcome {
+            answer.exchange = number;
+        }
 
         let now_ms = config.time.now_ms();
         let seen = match &outcome {
@@ -594,7 +603,8 @@ impl Client {
         let failure = match (decoded, failure) {
             (Ok(body), None) => {
                 let Exchange { status, headers, .. } = &*exchange;
-                return Ok(Answer { status: status.unwrap_or(0), headers: headers.clone(), body, received_bytes });
+                let (status, headers) = (status.unwrap_or(0), headers.clone());
+                return Ok(Answer { status, headers, body, received_bytes, exchange: None });
             }
             (Ok(_), Some(failure)) => failure,
             (Err(undecodable), failure) => {

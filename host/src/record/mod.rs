@@ -19,6 +19,7 @@ mod instant;
 mod number;
 mod page;
 mod records;
+mod split;
 mod table;
 mod walk;
 
@@ -26,7 +27,8 @@ pub use self::ahead::{Ahead, Ready, Shapes};
 pub use self::error::RecordError;
 pub(crate) use self::infer::absorb;
 pub use self::page::Page;
-pub(crate) use self::records::{Bounds, clash};
+pub(crate) use self::records::{Bounds, clash, members};
+pub(crate) use self::split::{Refused as RefusedRecord, Split, split};
 pub use self::table::{Refused, Table};
 pub(crate) use self::table::{content_hash, key_hash};
 pub(crate) use self::walk::Walker;

@@ -154,6 +154,10 @@ impl Sink for Parquet {
         self.table.bytes()
     }
 
+    fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     fn schema(&self) -> &Schema {
         self.table.schema()
     }

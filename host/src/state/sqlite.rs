@@ -12,7 +12,10 @@ use super::{
 };
 
 /// Version of the tables below, kept in the file's `user_version`.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
+
+/// What makes the tables of an older version those below; the first leads from version 1 to 2.
+const MIGRATIONS: [&str; 1] = ["ALTER TABLE pages ADD COLUMN refused INTEGER NOT NULL DEFAULT 0;"];
 
 const TABLES: &str = "
     CREATE TABLE connections (name TEXT PRIMARY KEY, config_digest TEXT NOT NULL) STRICT;
@@ -31,7 +34,7 @@ const TABLES: &str = "
     CREATE TABLE pages (
         read INTEGER NOT NULL, seq INTEGER NOT NULL, url TEXT, status INTEGER, bytes INTEGER NOT NULL,
         records INTEGER NOT NULL, checkpoint TEXT, total INTEGER, hash TEXT NOT NULL,
-        PRIMARY KEY (read, seq)) STRICT, WITHOUT ROWID;
+        refused INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (read, seq)) STRICT, WITHOUT ROWID;
     CREATE TABLE parts (
         stream TEXT NOT NULL, name TEXT NOT NULL, batch INTEGER NOT NULL, run TEXT NOT NULL, records INTEGER NOT NULL,
         bytes INTEGER NOT NULL, status TEXT NOT NULL, PRIMARY KEY (stream, name)) STRICT, WITHOUT ROWID;
@@ -79,6 +82,13 @@ impl Sqlite {
                 transaction.commit().map_err(error)
             }
             VERSION => Ok(()),
+            1..VERSION => {
+                for step in MIGRATIONS.iter().skip(usize::try_from(found - 1).unwrap_or(0)) {
+                    transaction.execute_batch(step).map_err(error)?;
+                }
+                transaction.pragma_update(None, "user_version", VERSION).map_err(error)?;
+                transaction.commit().map_err(error)
+            }
             _ => Err(StateError::Newer { path, found, known: VERSION }),
         }
     }
@@ -164,11 +174,18 @@ stored_as!(BatchMode { Full = "full", Delta = "delta" });
 stored_as!(BatchStatus {
     Open = "open",
     Complete = "complete",
+    Lacking = "lacking",
     Broken = "broken",
     Preview = "preview",
     Replaced = "replaced",
 });
-stored_as!(ReadStatus { Unfinished = "unfinished", Complete = "complete", Broken = "broken", Gone = "gone" });
+stored_as!(ReadStatus {
+    Unfinished = "unfinished",
+    Complete = "complete",
+    Lacking = "lacking",
+    Broken = "broken",
+    Gone = "gone",
+});
 stored_as!(PartStatus { Visible = "visible", Staged = "staged", Obsolete = "obsolete" });
 
 /// SQLite's integers are signed; every count of ours stays far below the border.
@@ -232,12 +249,12 @@ impl Sqlite {
         let transaction = self.begin()?;
         let close = || {
             transaction.execute("UPDATE batches SET status = ?2 WHERE id = ?1", params![batch.id, status.to_text()])?;
-            if status != BatchStatus::Complete {
+            if !matches!(status, BatchStatus::Complete | BatchStatus::Lacking) {
                 return Ok(());
             }
             let replaced = match batch.mode {
                 BatchMode::Full => "status != 'replaced'",
-                BatchMode::Delta => "status IN ('broken', 'preview')",
+                BatchMode::Delta => "status IN ('lacking', 'broken', 'preview')",
             };
             transaction.execute(
                 &format!(
@@ -278,18 +295,19 @@ impl Sqlite {
             for progress in &commit.reads {
                 for page in &progress.pages {
                     transaction
-                        .prepare_cached("INSERT INTO pages VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?
+                        .prepare_cached("INSERT INTO pages VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")?
                         .execute(params![
-                            progress.read,
-                            signed(page.seq),
-                            page.url,
-                            page.status,
-                            signed(page.bytes),
-                            signed(page.records),
-                            page.checkpoint,
-                            page.total.map(signed),
-                            page.hash,
-                        ])?;
+                        progress.read,
+                        signed(page.seq),
+                        page.url,
+                        page.status,
+                        signed(page.bytes),
+                        signed(page.records),
+                        page.checkpoint,
+                        page.total.map(signed),
+                        page.hash,
+                        signed(page.refused),
+                    ])?;
                 }
                 if let Some(checkpoint) = &progress.checkpoint {
                     transaction.execute(
@@ -300,6 +318,7 @@ impl Sqlite {
                 if let Some((end, watermark)) = &progress.end {
                     let status = match end {
                         ReadEnd::Complete => ReadStatus::Complete,
+                        ReadEnd::Lacking => ReadStatus::Lacking,
                         ReadEnd::Broken => ReadStatus::Broken,
                     };
                     transaction.execute(
@@ -481,7 +500,8 @@ impl StateStore for Sqlite {
 
     fn pages(&mut self, read: i64) -> Result<Vec<PageEntry>, StateError> {
         self.rows(
-            "SELECT seq, url, status, bytes, records, checkpoint, total, hash FROM pages WHERE read = ?1 ORDER BY seq",
+            "SELECT seq, url, status, bytes, records, checkpoint, total, hash, refused FROM pages
+             WHERE read = ?1 ORDER BY seq",
             [read],
             |row| {
                 Ok(PageEntry {
@@ -493,6 +513,7 @@ impl StateStore for Sqlite {
                     checkpoint: row.get(5)?,
                     total: row.get::<_, Option<i64>>(6)?.map(unsigned),
                     hash: row.get(7)?,
+                    refused: unsigned(row.get(8)?),
                 })
             },
         )
