@@ -211,7 +211,7 @@ async fn read_batch(
         max_json_depth: Some(limits.json_depth),
         max_record_bytes: Some(limits.record_bytes),
     };
-    setup.archive.note(stream, "stream", serde_json::json!(note)).await?;
+    setup.archive.note(stream, "stream", note).await?;
     let mut sink = open_sink(setup, &folder, known_schema, prefix, written)?;
     let shapes = sink.shapes();
     let dead_folder = folder.clone();

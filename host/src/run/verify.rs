@@ -201,8 +201,10 @@ fn pages(out: &Path, stream: &str, state: &mut dyn StateStore) -> Result<Check, 
         let in_parts = parts_of.entry(part.batch).or_default();
         in_parts.0 += part.records;
         if is_dead(&part.name) {
-            let path = out.join(stream).join(&part.name);
-            in_parts.1 += deadletter::count(&path).unwrap_or_default();
+            // After a death between a commit and the new name it has the other one.
+            let names = [part.name.clone(), format!(".{}.tmp", part.name)];
+            let counted = names.iter().find_map(|name| deadletter::count(&out.join(stream).join(name)).ok());
+            in_parts.1 += counted.unwrap_or_default();
         }
     }
     if let Some(newest) = state.newest_batch(stream)? {

@@ -291,3 +291,29 @@ fn a_long_record_is_kept_in_part() -> anyhow::Result<()> {
     assert_eq!(odd.letters()?.len(), 0);
     Ok(())
 }
+
+#[test]
+fn killed_runs_lose_and_double_no_letter() -> anyhow::Result<()> {
+    const PAGES: u64 = 30;
+    let page = |number| format!(r#"{{"id":{number}}},{{"id":{number},"id":0}}"#);
+    let records: Vec<String> = (1..=PAGES).map(page).collect();
+    let records: Vec<&str> = records.iter().map(String::as_str).collect();
+    let odd = Odd::new(pages(&records))?;
+    let more = ["--part-rows", "2", "--format", "jsonl"];
+    let mut random = fastrand::Rng::with_seed(4);
+    for _ in 0..12 {
+        let mut child = odd.connection.start(&more)?;
+        // A random moment; the test needs no certain one.
+        std::thread::sleep(std::time::Duration::from_millis(random.u64(5..150)));
+        child.kill()?;
+        child.wait()?;
+    }
+    let run = odd.connection.run(&more)?;
+    ensure!(run.code == Some(1), "{run:#?}");
+    assert_eq!(run.stream("items")["dead_letters"], PAGES);
+    assert_eq!(odd.connection.ids("items", "id")?, (1..=PAGES).collect::<Vec<_>>());
+    let mut places: Vec<u64> = odd.letters()?.iter().filter_map(|letter| letter["page"].as_u64()).collect();
+    places.sort_unstable();
+    assert_eq!(places, (0..PAGES).collect::<Vec<_>>());
+    sound(&odd)
+}

@@ -25,8 +25,8 @@ fn pages(records: &[&str]) -> Vec<Rule> {
         let next = if number + 1 < count { format!("\"{}\"", number + 1) } else { "null".to_owned() };
         body(&format!(r#"{{"items":[{records}],"next":{next}}}"#))
     };
-    // The first page is whatever asks for no other.
-    let others = (1..).zip(records.iter().skip(1));
+    // `cursor=10` contains `cursor=1`, so the later pages come first; the first page is whatever asks for no other.
+    let others = (1..count).rev().zip(records.iter().skip(1).rev());
     let mut rules: Vec<Rule> =
         others.map(|(number, records)| page(number, records).containing(format!("cursor={number}"))).collect();
     rules.push(page(0, records.first().copied().unwrap_or_default()));
