@@ -1,6 +1,7 @@
 //! Servers that the host and its connectors are tried against, and the host as a program.
 //!
 //! * [`connection`] — a connector, its configuration, its runs, and what they leave;
+//! * [`duckdb`] — what DuckDB sees in those files;
 //! * [`mock`] — an API in this process, with every pagination and every fault on demand;
 //! * [`recorded`] — real exchanges, recorded by others, served again from their files;
 //! * [`program`] — the `host` program, and the files that it leaves; [`rows`] — records out of columns;
@@ -14,6 +15,7 @@
 #![deny(missing_docs)]
 
 pub mod connection;
+pub mod duckdb;
 pub mod mock;
 pub mod program;
 pub mod recorded;

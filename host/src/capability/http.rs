@@ -63,6 +63,8 @@ impl HttpCtx {
             document: Arc::new(Document::new(response.body, self.json_depth)),
             ready: None,
             attempts: response.attempts,
+            method: response.method,
+            exchange: response.exchange,
             request,
             _held: held,
         })
@@ -79,6 +81,10 @@ pub struct Response {
     /// Its records, where they have been decoded already.
     pub(crate) ready: Option<Ready>,
     attempts: u32,
+    /// The method that it answers in the end, after redirects.
+    pub(crate) method: http::Method,
+    /// Its number in the archive.
+    pub(crate) exchange: Option<u64>,
     /// What it answers, to be sent again should the connector reject it.
     request: Arc<http::Request>,
     _held: Held,

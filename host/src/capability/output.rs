@@ -50,6 +50,10 @@ pub struct Origin {
     pub status: u16,
     /// Bytes of its body as received.
     pub bytes: u64,
+    /// The method of the request that it answers.
+    pub method: crate::http::Method,
+    /// Its number in the archive; none where nothing is kept.
+    pub exchange: Option<u64>,
 }
 
 /// Where emitted pages go.
@@ -161,7 +165,13 @@ impl OutputView<'_> {
                     .into());
                 };
                 self.added(&page, &response.document, &selection.pointer)?;
-                let origin = Origin { url: url.clone(), status: response.status, bytes: response.received_bytes };
+                let origin = Origin {
+                    url: url.clone(),
+                    status: response.status,
+                    bytes: response.received_bytes,
+                    method: response.method,
+                    exchange: response.exchange,
+                };
                 let plain = page.extra.is_empty();
                 let ready = self.ahead.selected(&selection.pointer, plain, response.ready.take());
                 Ok((page, ready, Some(origin)))

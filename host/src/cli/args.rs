@@ -194,6 +194,10 @@ pub(crate) struct LimitArgs {
     /// What a connection may store between runs.
     #[arg(long, value_name = "BYTES", default_value = "1MiB", value_parser = parse_bytes, help_heading = "Limits")]
     max_storage: u64,
+    /// Records of one reading of a stream that may turn out not to be storable: they are kept aside as dead letters. 0 ends
+    /// a read at the first.
+    #[arg(long, value_name = "N", default_value_t = 1_000, help_heading = "Limits")]
+    max_dead_letters: u64,
 }
 
 impl LimitArgs {
@@ -214,6 +218,7 @@ impl LimitArgs {
             json_depth: self.max_json_depth,
             log_bytes: self.max_log,
             storage_bytes: self.max_storage,
+            dead_letters: self.max_dead_letters,
         }
     }
 }

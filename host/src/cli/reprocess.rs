@@ -65,6 +65,15 @@ pub(crate) async fn reprocess(args: ReprocessArgs, out: &mut Out) -> Result<Exit
     out.table(&["made of run", "pages", "records"], &rows)?;
     out.line("")?;
     made.left_out.iter().try_for_each(|text| out.line(format!("left out: {text}")))?;
+    if made.dead_letters > 0 {
+        out.line(format!(
+            "{} records could not be stored; they are in {}/_dead-{}-00000.ndjson, with the reason, and the next run asks for \
+             all of them again",
+            units::count(made.dead_letters),
+            made.stream,
+            made.run
+        ))?;
+    }
     let (before, records) = (units::count(made.before), units::count(made.records));
     out.line(format!(
         "{}: {records} records in {} files, in place of {before} (run {})",

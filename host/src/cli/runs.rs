@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use host::run::state_path;
+use host::run::{dead_letter_files, state_path};
 use host::state::{Run, RunStatus, Sqlite, StateStore};
 
 use super::print::Out;
@@ -46,6 +46,10 @@ pub(crate) fn find(out: &Path, wanted: Option<&str>) -> Result<Run, CliError> {
 /// Lists the runs of an output folder.
 pub(crate) fn runs(args: &RunsArgs, out: &mut Out) -> Result<Exit, CliError> {
     let runs = load(&args.out)?;
+    let dead = dead_letter_files(&mut Sqlite::open(&state_path(&args.out))?)?;
+    let dead_of = |run: &Run| -> Vec<String> {
+        dead.iter().filter(|(id, _)| *id == run.id).map(|(_, file)| file.clone()).collect()
+    };
     if args.json {
         let list: Vec<_> = runs
             .iter()
@@ -53,7 +57,7 @@ pub(crate) fn runs(args: &RunsArgs, out: &mut Out) -> Result<Exit, CliError> {
                 serde_json::json!({
                     "run": run.id, "connection": run.connection, "connector": run.connector,
                     "started_ms": run.started_ms, "ended_ms": run.ended_ms, "status": status(run.status),
-                    "verdict": run.verdict, "records": run.records,
+                    "verdict": run.verdict, "records": run.records, "dead_letter_files": dead_of(run),
                 })
             })
             .collect();
@@ -76,6 +80,12 @@ pub(crate) fn runs(args: &RunsArgs, out: &mut Out) -> Result<Exit, CliError> {
         })
         .collect();
     out.table(&["run", "connection", "connector", "started (UTC)", "took", "status", "verdict", "records"], &rows)?;
+    if !dead.is_empty() {
+        let rows: Vec<Vec<String>> =
+            dead.iter().map(|(run, file)| vec![args.out.join(file).display().to_string(), run.clone()]).collect();
+        out.line("")?;
+        out.table(&["records that could not be stored", "of run"], &rows)?;
+    }
     Ok(Exit::Complete)
 }
 

@@ -11,7 +11,9 @@ use super::{CliError, units};
 
 /// Prints what a run did and what can be said of it.
 pub(crate) fn print(report: &Report, folder: &Path, out: &mut Out) -> Result<(), CliError> {
-    let rows: Vec<Vec<String>> = report
+    let mut head =
+        vec!["stream", "mode", "records", "pages", "requests", "retries", "received", "waited", "files", "verdict"];
+    let mut rows: Vec<Vec<String>> = report
         .streams
         .iter()
         .map(|stream| {
@@ -29,10 +31,13 @@ pub(crate) fn print(report: &Report, folder: &Path, out: &mut Out) -> Result<(),
             ]
         })
         .collect();
-    out.table(
-        &["stream", "mode", "records", "pages", "requests", "retries", "received", "waited", "files", "verdict"],
-        &rows,
-    )?;
+    if report.dead_letters() > 0 {
+        head.insert(3, "dead letters");
+        for (row, stream) in rows.iter_mut().zip(&report.streams) {
+            row.insert(3, units::count(stream.dead_letters));
+        }
+    }
+    out.table(&head, &rows)?;
     let reads = report.streams.iter().flat_map(|stream| stream.reads.iter().map(move |read| (stream, read)));
     let moved: Vec<Vec<String>> = reads
         .filter(|(_, read)| read.watermark_after.is_some())

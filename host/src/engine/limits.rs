@@ -39,6 +39,8 @@ pub struct Limits {
     pub log_bytes: u64,
     /// Keys and values that a connection may store, in bytes.
     pub storage_bytes: u64,
+    /// Records of one reading of a stream that may turn out not to be storable before the reading stops.
+    pub dead_letters: u64,
 }
 
 impl Default for Limits {
@@ -66,6 +68,8 @@ impl Default for Limits {
             json_depth: 64,
             log_bytes: 4 << 20,
             storage_bytes: 1 << 20,
+            // More than anybody looks at one by one; an API that changed its form would else fill the disk with letters.
+            dead_letters: 1_000,
         }
     }
 }

@@ -63,8 +63,11 @@ impl Client {
             elapsed_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
             ..Exchange::default()
         };
-        let outcome = self.receive(result, &mut exchange).await;
-        config.archive.append(exchange).await?;
+        let mut outcome = self.receive(result, &mut exchange).await;
+        let number = config.archive.append(exchange).await?;
+        if let Ok(answer) = &mut outcome {
+            answer.exchange = number;
+        }
 
         let now_ms = config.time.now_ms();
         let seen = match &outcome {

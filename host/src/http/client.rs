@@ -130,8 +130,9 @@ impl Client {
                     template = next;
                 }
                 _ if accepted || (200..300).contains(&answer.status) => {
-                    let Answer { status, headers, body, received_bytes } = answer;
-                    return Ok(Response { status, headers, body, url: template.url, attempts, received_bytes });
+                    let Answer { status, headers, body, received_bytes, exchange } = answer;
+                    let Template { url, method, .. } = template;
+                    return Ok(Response { status, headers, body, url, attempts, received_bytes, method, exchange });
                 }
                 _ => {
                     let excerpt = self.excerpt(&answer.body);

@@ -20,11 +20,16 @@ pub(super) struct Answer {
     pub(super) headers: Vec<(String, String)>,
     pub(super) body: Bytes,
     pub(super) received_bytes: u64,
+    pub(super) exchange: Option<u64>,
 }
 
 impl Client {
     /// Decodes and redacts an answer, and writes down what came of it.
-    pub(super) async fn receive(&self, result: Result<Incoming, Failure>, exchange: &mut Exchange) -> Result<Answer, Failure> {
+    pub(super) async fn receive(
+        &self,
+        result: Result<Incoming, Failure>,
+        exchange: &mut Exchange,
+    ) -> Result<Answer, Failure> {
         let config = &self.shared.config;
         let secrets = &config.secrets;
         let (incoming, failure) = match result {
@@ -67,7 +72,8 @@ impl Client {
         let failure = match (decoded, failure) {
             (Ok(body), None) => {
                 let Exchange { status, headers, .. } = &*exchange;
-                return Ok(Answer { status: status.unwrap_or(0), headers: headers.clone(), body, received_bytes });
+                let (status, headers) = (status.unwrap_or(0), headers.clone());
+                return Ok(Answer { status, headers, body, received_bytes, exchange: None });
             }
             (Ok(_), Some(failure)) => failure,
             (Err(undecodable), failure) => {

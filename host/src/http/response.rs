@@ -18,6 +18,10 @@ pub struct Response {
     pub attempts: u32,
     /// Bytes of the body as received.
     pub received_bytes: u64,
+    /// The method of the request that it answers.
+    pub method: http::Method,
+    /// The number of its exchange in the archive; none where nothing is kept.
+    pub exchange: Option<u64>,
 }
 
 impl Response {

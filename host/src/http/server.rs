@@ -132,7 +132,9 @@ impl Server {
 }
 
 pub(super) fn proxy_wants_credentials(proxy: &str) -> String {
-    format!("the proxy {proxy} asks for credentials, or refuses those that it has; write USER:PASSWORD@ before its host")
+    format!(
+        "the proxy {proxy} asks for credentials, or refuses those that it has; write USER:PASSWORD@ before its host"
+    )
 }
 
 /// Finds an error of a type in an error or in the I/O errors that wrap it: an I/O error does not name the error inside it

@@ -185,7 +185,7 @@ pub(crate) fn reason(bytes: &[u8], stop: Stop) -> String {
         Cause::Escape => "unknown escape in a string".to_owned(),
         Cause::Surrogate => "half a surrogate pair in a string".to_owned(),
         Cause::Utf8 => "bytes that are not UTF-8".to_owned(),
-        Cause::Depth => "nested too deeply".to_owned(),
+        Cause::Depth => "nested more deeply than --max-json-depth allows".to_owned(),
         Cause::Number => "malformed number".to_owned(),
         Cause::Trailing => format!("unexpected {} after the value", show(bytes, stop.at())),
         Cause::Duplicate => "the object has this name twice".to_owned(),

@@ -21,6 +21,7 @@ mod number;
 mod page;
 mod presence;
 mod records;
+mod split;
 mod table;
 mod walk;
 
@@ -29,7 +30,8 @@ pub use self::error::RecordError;
 pub use self::guard::Guard;
 pub(crate) use self::infer::absorb;
 pub use self::page::Page;
-pub(crate) use self::records::{Bounds, clash};
+pub(crate) use self::records::{Bounds, clash, members};
+pub(crate) use self::split::{Refused as RefusedRecord, Split, split};
 pub use self::table::{Refused, Table};
 pub(crate) use self::table::{content_hash, key_hash};
 pub(crate) use self::walk::Walker;

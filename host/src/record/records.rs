@@ -1,5 +1,6 @@
 //! Where the records of a page are, and where in them something went wrong.
 
+use super::walk::Walker;
 use super::{Page, RecordError};
 use crate::json::scan::{self, Cause, Stop, byte, space};
 use crate::json::{self, escape};
@@ -215,6 +216,28 @@ fn segment(bytes: &[u8], step: &Step) -> String {
             format!("/{}", escape(&String::from_utf8_lossy(&name)))
         }
     }
+}
+
+/// Names of a checked record's members, decoded, and the spans of their values.
+pub(crate) fn members(bytes: &[u8], start: usize) -> Vec<(Vec<u8>, (usize, usize))> {
+    let mut names = Vec::new();
+    let mut at = space(bytes, start + 1);
+    let mut walker = Walker::default();
+    while byte(bytes, at) == b'"' {
+        let Ok((end, _)) = scan::string(bytes, at + 1) else { break };
+        let mut name = Vec::new();
+        if json::text::unescape(bytes.get(at + 1..end).unwrap_or_default(), &mut name).is_err() {
+            break;
+        }
+        let value = space(bytes, space(bytes, end + 1) + 1);
+        let Ok(end) = walker.walk(bytes, value, usize::MAX) else { break };
+        names.push((name, (value, end)));
+        at = space(bytes, end);
+        if byte(bytes, at) == b',' {
+            at = space(bytes, at + 1);
+        }
+    }
+    names
 }
 
 /// The fault of a record that has a field which is added to it.

@@ -1,6 +1,7 @@
 //! The commit: how records become visible, once each, whatever dies when.
 //!
-//! A reader who globs `OUT/STREAM/part-*` sees every committed record once. The order that makes it so:
+//! A reader who globs `OUT/STREAM/part-*` sees every committed record once. Files of dead letters (`deadletter`) are parts
+//! without records, and go the same way. The order that makes it so:
 //!
 //! 1. the sink writes `.part-….tmp` and syncs it; the folder is synced;
 //! 2. one state transaction names the parts, and moves checkpoints, storage and the page log with them, durably;
@@ -27,6 +28,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::deadletter;
 use super::files::{Disk, Files};
 use crate::state::{Batch, BatchStatus, Commit, Part, PartStatus, StateError, StateStore};
 
@@ -129,6 +131,8 @@ impl Folder {
             match self.files.rename(&hidden, &visible) {
                 Ok(()) => {}
                 Err(missing) if missing.kind() == io::ErrorKind::NotFound => {
+                    // Whoever has dealt with dead letters may remove them.
+                    let may_be_missing = may_be_missing || deadletter::is_dead(&part.name);
                     if !may_be_missing && !self.files.exists(&visible).map_err(|source| error(&visible, source))? {
                         return Err(CommitError::Missing { path: visible });
                     }
@@ -187,7 +191,8 @@ impl Folder {
 }
 
 fn is_temporary(name: &str) -> bool {
-    (name.starts_with(".part-") && name.ends_with(".tmp")) || name == "_schema.json.tmp"
+    let part = name.strip_prefix('.').and_then(|name| name.strip_suffix(".tmp"));
+    part.is_some_and(|part| part.starts_with("part-") || deadletter::is_dead(part)) || name == "_schema.json.tmp"
 }
 
 /// Writes a small file whole or not at all, and durably.

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::commit::{CommitError, Folder};
+use super::deadletter::is_dead;
 use super::files::Files;
 use super::plan::{self, Wishes};
 use crate::state::{
@@ -161,7 +162,8 @@ impl World {
         let hidden = |part: &Part| self.records(&folder.join(format!(".{}.tmp", part.name)));
         for path in self.live.keys() {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            if name.starts_with("part-") && !parts.iter().any(|p| p.name == name && p.status != PartStatus::Staged) {
+            let shown = name.starts_with("part-") || is_dead(name);
+            if shown && !parts.iter().any(|p| p.name == name && p.status != PartStatus::Staged) {
                 return Err(format!("{name} is visible and no commit names it"));
             }
         }
@@ -172,7 +174,8 @@ impl World {
             };
             match found {
                 None => return Err(format!("{} is committed and lost", part.name)),
-                Some(records) if records.len() as u64 != part.records => {
+                // Each file of dead letters has one here, and no records.
+                Some(records) if records.len() as u64 != part.records.max(u64::from(is_dead(&part.name))) => {
                     return Err(format!("{} is committed and torn", part.name));
                 }
                 Some(_) => {}
@@ -189,12 +192,12 @@ impl World {
         }
     }
 
-    /// The records that a reader sees.
-    fn seen(&self) -> Vec<u64> {
+    /// The records that a reader sees, or the dead letters.
+    fn seen(&self, start: &str) -> Vec<u64> {
         let parts = self
             .live
             .keys()
-            .filter(|path| path.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(b"part-")));
+            .filter(|path| path.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(start.as_bytes())));
         let mut seen: Vec<u64> = parts.filter_map(|path| self.records(path)).flatten().copied().collect();
         seen.sort_unstable();
         seen
@@ -333,6 +336,7 @@ impl StateStore for Machine {
 
     fn close_batch(&mut self, _: &str, batch: &Batch, status: BatchStatus) -> Result<(), StateError> {
         self.step()?.transact(true, |tables| {
+            let shows = matches!(status, BatchStatus::Complete | BatchStatus::Lacking);
             let mut replaced = BTreeSet::new();
             for other in &mut tables.batches {
                 if other.id == batch.id {
@@ -341,9 +345,11 @@ impl StateStore for Machine {
                 }
                 let goes = match batch.mode {
                     BatchMode::Full => other.status != BatchStatus::Replaced,
-                    BatchMode::Delta => matches!(other.status, BatchStatus::Broken | BatchStatus::Preview),
+                    BatchMode::Delta => {
+                        matches!(other.status, BatchStatus::Lacking | BatchStatus::Broken | BatchStatus::Preview)
+                    }
                 };
-                if status == BatchStatus::Complete && goes {
+                if shows && goes {
                     other.status = BatchStatus::Replaced;
                     replaced.insert(other.id);
                 }
@@ -351,8 +357,7 @@ impl StateStore for Machine {
             for part in &mut tables.parts {
                 if replaced.contains(&part.batch) {
                     part.status = PartStatus::Obsolete;
-                } else if status == BatchStatus::Complete && part.batch == batch.id && part.status == PartStatus::Staged
-                {
+                } else if shows && part.batch == batch.id && part.status == PartStatus::Staged {
                     part.status = PartStatus::Visible;
                 }
             }
@@ -372,6 +377,7 @@ impl StateStore for Machine {
                 if let Some((end, watermark)) = &progress.end {
                     read.status = match end {
                         ReadEnd::Complete => ReadStatus::Complete,
+                        ReadEnd::Lacking => ReadStatus::Lacking,
                         ReadEnd::Broken => ReadStatus::Broken,
                     };
                     read.watermark = watermark.clone().or(read.watermark.take());
@@ -437,19 +443,25 @@ impl StateStore for Machine {
     }
 }
 
+const BATCH_ENDS: [BatchStatus; 4] =
+    [BatchStatus::Complete, BatchStatus::Lacking, BatchStatus::Broken, BatchStatus::Preview];
+
 /// How one reading of the stream turns out, and how it comes about.
 #[derive(Debug, Clone, Copy)]
 struct Reading {
-    /// Whether its records add up.
-    sound: bool,
+    /// How it ends.
+    end: ReadEnd,
+    /// Whether each of its commits has a dead letter.
+    letters: bool,
     /// Asked for with `--full`.
     full: bool,
     commits: u64,
     parts: u64,
 }
 
-const SOUND: Reading = Reading { sound: true, full: false, commits: 1, parts: 1 };
-const BROKEN: Reading = Reading { sound: false, ..SOUND };
+const SOUND: Reading = Reading { end: ReadEnd::Complete, letters: false, full: false, commits: 1, parts: 1 };
+const BROKEN: Reading = Reading { end: ReadEnd::Broken, ..SOUND };
+const LACKING: Reading = Reading { end: ReadEnd::Lacking, letters: true, ..SOUND };
 
 /// A history of readings, and what is to be seen in the end.
 #[derive(Debug, Clone)]
@@ -497,8 +509,17 @@ impl History {
                         let status = if plan.batch.staged { PartStatus::Staged } else { PartStatus::Visible };
                         parts.push(part_of(&name, plan.batch.id, status));
                     }
-                    let end = if reading.sound { ReadEnd::Complete } else { ReadEnd::Broken };
-                    let watermark = Some(format!("w{}", plan.batch.id)).filter(|_| reading.sound);
+                    if reading.letters {
+                        let name = format!("_dead-{life:03}-{written:03}");
+                        written += 1;
+                        let letter = u64::try_from(plan.batch.id).unwrap() * 1_000 + number;
+                        machine
+                            .write_part(&folder.temporary(&name), &[letter])
+                            .map_err(|source| CommitError::Io { path: PathBuf::new(), source })?;
+                        parts.push(Part { records: 0, ..part_of(&name, plan.batch.id, PartStatus::Visible) });
+                    }
+                    let end = reading.end;
+                    let watermark = Some(format!("w{}", plan.batch.id)).filter(|_| end == ReadEnd::Complete);
                     let progress = ReadProgress {
                         read: read.id,
                         checkpoint: Some((number + 1).to_string()),
@@ -508,39 +529,49 @@ impl History {
                     folder.commit(&commit_of(parts, vec![progress]), &mut state)?;
                 }
             }
-            let broken = state.reads(plan.batch.id)?.iter().any(|read| read.status == ReadStatus::Broken);
-            let status = if broken { BatchStatus::Broken } else { BatchStatus::Complete };
+            let reads = state.reads(plan.batch.id)?;
+            let any = |status: ReadStatus| reads.iter().any(|read| read.status == status);
+            let status = match () {
+                () if any(ReadStatus::Broken) => BatchStatus::Broken,
+                () if any(ReadStatus::Lacking) => BatchStatus::Lacking,
+                () => BatchStatus::Complete,
+            };
             folder.close(STREAM, &plan.batch, status, &mut state)?;
         }
     }
 
-    /// The records that are to be seen in the end: of the last full reading that is sound and of all sound ones since;
-    /// what is broken is seen while nothing replaces it and it was never hidden.
-    fn wanted(&self, world: &World) -> Vec<u64> {
+    /// The records and dead letters that are to be seen in the end: of the last full reading that adds up and of all that do
+    /// since, where a lacking one is replaced by the next; what is broken is seen while nothing replaces it and it was
+    /// never hidden, and its letters in any case.
+    fn wanted(&self, world: &World) -> [Vec<u64>; 2] {
         let Tables { batches, .. } = world.now();
-        let mut wanted = Vec::new();
+        let mut wanted: Vec<(bool, Vec<u64>, Vec<u64>)> = Vec::new();
         for batch in batches {
             let reading = self.reading(batch.id);
-            let records =
-                (0..reading.commits * reading.parts * 2).map(|n| u64::try_from(batch.id).unwrap() * 1_000 + n);
-            match (reading.sound, batch.mode) {
-                (true, BatchMode::Full) => wanted = vec![(true, records.collect::<Vec<_>>())],
-                (true, BatchMode::Delta) => {
-                    wanted.retain(|(sound, _)| *sound);
-                    wanted.push((true, records.collect()));
+            let first = u64::try_from(batch.id).unwrap() * 1_000;
+            let records: Vec<u64> = (0..reading.commits * reading.parts * 2).map(|n| first + n).collect();
+            let letters: Vec<u64> = (0..reading.commits).map(|n| first + n).filter(|_| reading.letters).collect();
+            let complete = reading.end == ReadEnd::Complete;
+            match (reading.end, batch.mode) {
+                (ReadEnd::Broken, _) if batch.staged => wanted.push((false, Vec::new(), letters)),
+                (ReadEnd::Broken, _) => wanted.push((false, records, letters)),
+                (_, BatchMode::Full) => wanted = vec![(complete, records, letters)],
+                (_, BatchMode::Delta) => {
+                    wanted.retain(|(complete, ..)| *complete);
+                    wanted.push((complete, records, letters));
                 }
-                (false, _) if !batch.staged => wanted.push((false, records.collect())),
-                (false, _) => {}
             }
         }
-        let mut wanted: Vec<u64> = wanted.into_iter().flat_map(|(_, records)| records).collect();
-        wanted.sort_unstable();
-        wanted
+        let mut records: Vec<u64> = wanted.iter().flat_map(|(_, records, _)| records.clone()).collect();
+        let mut letters: Vec<u64> = wanted.into_iter().flat_map(|(_, _, letters)| letters).collect();
+        records.sort_unstable();
+        letters.sort_unstable();
+        [records, letters]
     }
 
     fn ends_well(&self, world: &World) -> Result<(), String> {
         world.check()?;
-        let (seen, wanted) = (world.seen(), self.wanted(world));
+        let (seen, wanted) = ([world.seen("part-"), world.seen("_dead-")], self.wanted(world));
         if seen != wanted {
             return Err(format!("{seen:?} are to be seen, not {wanted:?}"));
         }
@@ -630,6 +661,9 @@ fn every_death_of_small_histories_loses_and_doubles_nothing() {
         (true, vec![SOUND, BROKEN, wide]),
         (true, vec![SOUND, BROKEN, BROKEN, SOUND]),
         (true, vec![SOUND, SOUND, again]),
+        (false, vec![LACKING, LACKING, SOUND]),
+        (true, vec![SOUND, LACKING, Reading { commits: 2, ..LACKING }, SOUND]),
+        (true, vec![SOUND, Reading { letters: true, ..BROKEN }, LACKING, Reading { full: true, ..LACKING }]),
     ] {
         let history = history(incremental, &readings);
         deaths += every_death(&history, &World::new(), 1, 0).unwrap_or_else(|why| panic!("{why}: {history:?}"));
@@ -641,7 +675,7 @@ fn every_death_of_small_histories_loses_and_doubles_nothing() {
 fn every_second_death_while_recovering_from_a_first_loses_and_doubles_nothing() {
     let mut deaths = 0;
     for (incremental, readings) in
-        [(false, vec![SOUND, SOUND]), (false, vec![BROKEN, SOUND]), (true, vec![SOUND, BROKEN])]
+        [(false, vec![SOUND, SOUND]), (false, vec![BROKEN, SOUND]), (true, vec![SOUND, BROKEN]), (true, vec![LACKING])]
     {
         let history = history(incremental, &readings);
         deaths += every_death(&history, &World::new(), 2, 0).unwrap_or_else(|why| panic!("{why}: {history:?}"));
@@ -654,7 +688,8 @@ fn random_deaths_of_long_histories_lose_and_double_nothing() {
     for seed in 0..3_000 {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut reading = || Reading {
-            sound: random.u8(..) < 180,
+            end: *random.choice(&[ReadEnd::Complete, ReadEnd::Complete, ReadEnd::Lacking, ReadEnd::Broken]).unwrap(),
+            letters: random.bool(),
             full: random.u8(..) < 40,
             commits: random.u64(1..4),
             parts: random.u64(1..3),
@@ -700,7 +735,8 @@ fn the_model_of_the_state_answers_as_the_real_one() {
         let mut random = fastrand::Rng::with_seed(seed);
         for number in 0..8 {
             let mode = if random.bool() { BatchMode::Full } else { BatchMode::Delta };
-            let (staged, end) = (random.bool(), if random.bool() { ReadEnd::Complete } else { ReadEnd::Broken });
+            let staged = random.bool();
+            let end = *random.choice([ReadEnd::Complete, ReadEnd::Lacking, ReadEnd::Broken].iter()).unwrap();
             let unread = Read {
                 id: 0,
                 partition: None,
@@ -709,8 +745,7 @@ fn the_model_of_the_state_answers_as_the_real_one() {
                 watermark: None,
                 status: ReadStatus::Unfinished,
             };
-            let status =
-                *random.choice([BatchStatus::Complete, BatchStatus::Broken, BatchStatus::Preview].iter()).unwrap();
+            let status = *random.choice(BATCH_ENDS.iter()).unwrap();
             let stores: [&mut dyn StateStore; 2] = [&mut real, &mut model];
             let mut answers = Vec::new();
             for state in stores {

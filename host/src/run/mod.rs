@@ -9,6 +9,7 @@
 mod commit;
 #[cfg(test)]
 mod commit_model;
+mod deadletter;
 mod files;
 mod history;
 mod keys;
@@ -52,7 +53,7 @@ use crate::config::{OnDrift, Sources};
 use crate::engine::bindings::exports::ingest::connector::source::StreamInfo;
 use crate::event::Observer;
 use crate::http::{Archive, archive};
-use crate::state::{BatchStatus, ReadStatus, Run, RunStatus, Sqlite, StateError, StateStore};
+use crate::state::{BatchStatus, PartStatus, ReadStatus, Run, RunStatus, Sqlite, StateError, StateStore};
 
 /// Form of the parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -218,6 +219,24 @@ pub enum RunError {
 /// Folder of a run below the output folder.
 pub fn run_folder(out: &Path, run: &str) -> PathBuf {
     out.join("_runs").join(run)
+}
+
+/// Returns the files of records that could not be stored, of all streams: the run, and the path below the output folder.
+///
+/// # Errors
+///
+/// When the state cannot be read.
+pub fn dead_letter_files(state: &mut dyn StateStore) -> Result<Vec<(String, String)>, StateError> {
+    let connections: BTreeSet<String> = state.runs()?.into_iter().map(|run| run.connection).collect();
+    let mut files = Vec::new();
+    for connection in connections {
+        for stream in state.streams(&connection)? {
+            let parts = state.parts(&stream)?.into_iter();
+            let dead = parts.filter(|part| deadletter::is_dead(&part.name) && part.status == PartStatus::Visible);
+            files.extend(dead.map(|part| (part.run, format!("{stream}/{}", part.name))));
+        }
+    }
+    Ok(files)
 }
 
 /// Path of the state file below the output folder.

@@ -77,8 +77,8 @@ pub(crate) fn plan(
         BatchStatus::Complete if !since.is_empty() => {
             open(state, stream, BatchMode::Delta, false, fresh(partitions, &since))
         }
-        // Its reads start again where they started; the broken parts stay until they are replaced.
-        BatchStatus::Broken if newest.mode == BatchMode::Delta && !since.is_empty() => {
+        // Its reads start again where they started; its parts stay until they are replaced.
+        BatchStatus::Lacking | BatchStatus::Broken if newest.mode == BatchMode::Delta && !since.is_empty() => {
             open(state, stream, BatchMode::Delta, true, fresh(partitions, &since))
         }
         _ => open(state, stream, BatchMode::Full, has_parts, fresh(partitions, &HashMap::new())),
@@ -122,6 +122,9 @@ fn resume(
                     reads.push(state.put_read(batch.id, &next)?);
                 }
             }
+            // What it has is visible beside what is to come; read again now, it would be there twice. The run after this one
+            // reads all of the batch again.
+            Some(read) if read.status == ReadStatus::Lacking => {}
             _ => reads.push(state.put_read(batch.id, &unread(partition.clone(), None))?),
         }
     }
@@ -269,6 +272,60 @@ mod tests {
         assert_eq!(status(first.batch.id), PartStatus::Visible);
         assert_eq!(status(broken.batch.id), PartStatus::Obsolete);
         assert_eq!(status(again.batch.id), PartStatus::Visible);
+    }
+
+    #[test]
+    fn a_batch_that_lacks_records_is_shown_and_then_replaced_by_the_next_reading() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut state = store(&folder);
+        let first = plan(&mut state, "s", &[None], WISHES).unwrap();
+        commit(&mut state, &first, &[(0, ReadEnd::Complete, "5")]);
+        state.close_batch("s", &first.batch, BatchStatus::Complete).unwrap();
+        let mut before = first.batch.id;
+        for end in [ReadEnd::Lacking, ReadEnd::Lacking, ReadEnd::Complete] {
+            let delta = plan(&mut state, "s", &[None], WISHES).unwrap();
+            assert_eq!(delta.batch.mode, BatchMode::Delta);
+            assert_eq!(delta.reads[0].since.as_deref(), Some("5"));
+            commit(&mut state, &delta, &[(0, end, "9")]);
+            let status = if end == ReadEnd::Complete { BatchStatus::Complete } else { BatchStatus::Lacking };
+            state.close_batch("s", &delta.batch, status).unwrap();
+            let parts = state.parts("s").unwrap();
+            let visible = parts.iter().filter(|part| part.status == PartStatus::Visible);
+            assert_eq!(visible.map(|part| part.batch).collect::<Vec<_>>(), [first.batch.id, delta.batch.id]);
+            assert!(
+                before == first.batch.id
+                    || parts.iter().all(|part| part.batch != before || part.status == PartStatus::Obsolete)
+            );
+            before = delta.batch.id;
+        }
+        let next = plan(&mut state, "s", &[None], WISHES).unwrap();
+        assert_eq!((next.batch.staged, next.reads[0].since.as_deref()), (false, Some("9")));
+    }
+
+    #[test]
+    fn a_full_reading_that_lacks_records_is_made_again_from_the_beginning() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut state = store(&folder);
+        let first = plan(&mut state, "s", &[None], WISHES).unwrap();
+        commit(&mut state, &first, &[(0, ReadEnd::Complete, "5")]);
+        state.close_batch("s", &first.batch, BatchStatus::Complete).unwrap();
+        let full = plan(&mut state, "s", &[None], Wishes { full: true, ..WISHES }).unwrap();
+        commit(&mut state, &full, &[(0, ReadEnd::Lacking, "")]);
+        state.close_batch("s", &full.batch, BatchStatus::Lacking).unwrap();
+        let again = plan(&mut state, "s", &[None], WISHES).unwrap();
+        assert_eq!((again.batch.mode, again.batch.staged), (BatchMode::Full, true));
+        assert_eq!(again.reads[0].since, None);
+    }
+
+    #[test]
+    fn a_lacking_read_of_an_open_batch_is_left_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut state = store(&folder);
+        let first = plan(&mut state, "s", &partitions(&["a", "b"]), WISHES).unwrap();
+        commit(&mut state, &first, &[(0, ReadEnd::Lacking, "")]);
+        let next = plan(&mut state, "s", &partitions(&["a", "b"]), WISHES).unwrap();
+        assert_eq!((next.batch.id, next.reads.len()), (first.batch.id, 1));
+        assert_eq!(next.reads[0].id, first.reads[1].id);
     }
 
     #[test]

@@ -96,6 +96,14 @@ pub(crate) struct StreamNote {
     pub(crate) batch: i64,
     /// Parts that the run has written before.
     pub(crate) parts: usize,
+    /// The same of files of dead letters.
+    #[serde(default)]
+    pub(crate) dead_letters: usize,
+    /// What records are held to: which of them are stored depends on it.
+    #[serde(default)]
+    pub(crate) max_json_depth: Option<usize>,
+    #[serde(default)]
+    pub(crate) max_record_bytes: Option<usize>,
 }
 
 /// What one commit holds.

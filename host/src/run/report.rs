@@ -63,6 +63,12 @@ pub struct StreamReport {
     pub pages: u64,
     /// Records taken in this run and the runs that it went on from.
     pub records: u64,
+    /// Records that could not be stored, in this run and the runs that it went on from.
+    #[serde(default)]
+    pub dead_letters: u64,
+    /// The files in the stream's folder that they are in; the next reading removes those that it replaces.
+    #[serde(default)]
+    pub dead_letter_files: Vec<String>,
     /// Its requests in this run.
     pub traffic: Traffic,
     /// What to do about drift.
@@ -91,6 +97,9 @@ pub struct ReadEntry {
     pub pages: u64,
     /// Records.
     pub records: u64,
+    /// Records that could not be stored.
+    #[serde(default)]
+    pub dead_letters: u64,
     /// Watermark from which it read.
     pub watermark_before: Option<String>,
     /// Watermark that it returned; none where it is not complete.
@@ -98,6 +107,11 @@ pub struct ReadEntry {
 }
 
 impl Report {
+    /// Returns the number of dead letters of all streams.
+    pub fn dead_letters(&self) -> u64 {
+        self.streams.iter().map(|stream| stream.dead_letters).sum()
+    }
+
     /// Returns the number of records of all streams.
     pub fn records(&self) -> u64 {
         self.streams.iter().map(|stream| stream.records).sum()

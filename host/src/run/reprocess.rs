@@ -13,13 +13,15 @@ use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::commit::Folder;
+use super::deadletter::{self, DeadLetters};
 use super::lock::Lock;
 use super::replay::{Recorded, ReplayError, StreamMade};
 use super::{CommitError, LockError, PartLimits, history, sinks, state_path};
+use crate::auth::Secrets;
 use crate::engine::Engine;
 use crate::event::Observer;
 use crate::schema::Schema;
-use crate::sink::{Sink, SinkError};
+use crate::sink::{Sealed, Sink, SinkError};
 use crate::state::{
     BatchMode, BatchStatus, Commit, NewSchema, PageEntry, Part, PartStatus, Read, ReadEnd, ReadProgress, ReadStatus,
     Run, RunStatus, Sqlite, StateError, StateStore,
@@ -54,6 +56,8 @@ pub struct Reprocessed {
     pub before: u64,
     /// Records now.
     pub records: u64,
+    /// Records that could not be stored.
+    pub dead_letters: u64,
     /// Files now.
     pub files: usize,
     /// What could not be played, in words.
@@ -154,7 +158,7 @@ pub async fn reprocess(
     // A full reading replaces what was before it.
     let first = recorded.iter().rposition(|run| run.is_full(stream));
     let first = first.ok_or_else(|| ReprocessError::NoBeginning(stream.clone()))?;
-    let recorded = recorded.split_off(first);
+    let recorded = without_replaced(recorded.split_off(first), stream);
     check_chain(&recorded, stream, &mut state)?;
 
     let time = SystemClock::new();
@@ -162,6 +166,9 @@ pub async fn reprocess(
     let mut made = Table::default();
     let mut from = Vec::new();
     let mut writer: Option<Box<dyn Sink>> = None;
+    let dead_folder = folder.clone();
+    let dead_paths = deadletter::names(&id, 0).map(move |name| dead_folder.temporary(&name));
+    let mut dead = DeadLetters::new(stream, Secrets::default(), Box::new(dead_paths), Vec::new());
     for run in &recorded {
         let mut one = StreamMade { name: stream.clone(), ..StreamMade::default() };
         let player = run.open_stream(wanted.connector.as_deref(), &mut one, &mut made.left_out).await?;
@@ -173,15 +180,22 @@ pub async fn reprocess(
                 let name = move |number: u32| folder.temporary(&format!("part-{id}-{number:05}.{extension}"));
                 let schema = sinks::schema_of::<ReplayError>(None, one.declared.as_deref())?;
                 let key = one.primary_key.clone();
-                writer.insert(sinks::open(player.engine(), schema, key, run.format(), (0..).map(name)))
+                writer.insert(sinks::open(sinks::limits(player.engine()), schema, key, run.format(), (0..).map(name)))
             }
         };
         let mut left_out = std::mem::take(&mut made.left_out);
         let watermarks = run
-            .read_all(&player, &mut one, &mut left_out, true, |read, label, emitted| {
-                let appended = sink.append(&emitted.page);
-                let appended = appended.map_err(|source| ReplayError::Page { read: label.to_owned(), source })?;
-                made.log(read, &emitted, &appended);
+            .read_all(&player, &mut one, &mut left_out, true, |read, label, mut emitted| {
+                // Its number in the archive of its run says nothing here.
+                if let Some(origin) = &mut emitted.origin {
+                    origin.exchange = None;
+                }
+                let failed = |source| ReplayError::Page { read: label.to_owned(), source };
+                let taken = deadletter::append(&mut **sink, &mut emitted, u64::MAX);
+                let taken = taken.map_err(|error| failed(error.into()))?;
+                let appended = &taken.appended;
+                dead.write(label, made.pages(read), &emitted, &taken.refused).map_err(failed)?;
+                made.log(read, &emitted, appended, taken.refused.len() as u64);
                 if sink.rows() >= wanted.parts.rows || sink.bytes() >= wanted.parts.bytes {
                     made.sealed.extend(sink.seal()?);
                 }
@@ -225,7 +239,10 @@ pub async fn reprocess(
     let columns = history::described(sink.schema());
     let closing = history::close(shown.as_ref(), sink.schema(), (true, records), None, (&id, now));
     let files = made.sealed.len();
-    let parts = made.sealed.iter().filter_map(|file| {
+    let letters = dead.seal()?;
+    let dead_letters = letters.as_ref().map_or(0, |file| file.rows);
+    let letters = letters.into_iter().map(|file| Sealed { rows: 0, ..file });
+    let parts = made.sealed.into_iter().chain(letters).filter_map(|file| {
         Some(Part {
             stream: stream.clone(),
             name: Folder::name_of(&file.path)?.to_owned(),
@@ -239,7 +256,11 @@ pub async fn reprocess(
     let progress = made.reads.values().zip(&reads).map(|(made, read)| ReadProgress {
         read: read.id,
         checkpoint: made.checkpoint.clone(),
-        end: Some((ReadEnd::Complete, made.watermark.clone())),
+        end: Some(if made.pages.iter().all(|page| page.refused == 0) {
+            (ReadEnd::Complete, made.watermark.clone())
+        } else {
+            (ReadEnd::Lacking, None)
+        }),
         pages: made.pages.clone(),
         storage: Vec::new(),
     });
@@ -252,12 +273,15 @@ pub async fn reprocess(
         schema: Some(NewSchema { columns: columns.clone(), version: None }),
     };
     folder.commit(&commit, &mut state)?;
-    if let Some(closing) = closing {
+    // What lacks records is read again by the next run, as after a run.
+    let status = if dead_letters == 0 { BatchStatus::Complete } else { BatchStatus::Lacking };
+    if let Some(closing) = closing.filter(|_| status == BatchStatus::Complete) {
         state.put_known_schema(stream, &id, &closing.version)?;
     }
-    folder.close(stream, &batch, BatchStatus::Complete, &mut state)?;
+    folder.close(stream, &batch, status, &mut state)?;
     folder.replace("_schema.json", &columns)?;
-    Ok(Reprocessed { run: id, stream: stream.clone(), from, before, records, files, left_out: made.left_out })
+    let left_out = made.left_out;
+    Ok(Reprocessed { run: id, stream: stream.clone(), from, before, records, dead_letters, files, left_out })
 }
 
 /// Finishes what a process left that died: a swap that was committed, or a batch that has nothing yet.
@@ -271,14 +295,31 @@ fn finish(folder: &Folder, stream: &str, state: &mut Sqlite) -> Result<(), Repro
         pages += state.pages(read.id)?.len();
     }
     let empty = pages == 0 && state.parts(stream)?.iter().all(|part| part.batch != batch.id);
-    let status = if !empty && reads.iter().all(|read| read.status == ReadStatus::Complete) {
-        BatchStatus::Complete
+    let ended = reads.iter().all(|read| matches!(read.status, ReadStatus::Complete | ReadStatus::Lacking));
+    let status = if !empty && ended {
+        let lacks = reads.iter().any(|read| read.status == ReadStatus::Lacking);
+        if lacks { BatchStatus::Lacking } else { BatchStatus::Complete }
     } else if empty && batch.staged {
         BatchStatus::Broken
     } else {
         return Err(ReprocessError::Unfinished(stream.to_owned()));
     };
     Ok(folder.close(stream, &batch, status, state)?)
+}
+
+/// Leaves out runs whose reading lacked something and was made again from where it began: the table has the later one's
+/// records in their place.
+fn without_replaced(mut recorded: Vec<Recorded>, stream: &str) -> Vec<Recorded> {
+    let spans: Vec<_> = recorded.iter().map(|run| (run.beginnings(stream), run.ends(stream))).collect();
+    let replaced = |at: usize| {
+        let Some((begun, ended)) = spans.get(at).filter(|_| at > 0) else { return false };
+        let open = |partition| ended.iter().any(|(id, mark)| id == partition && mark.is_none());
+        let later = spans.iter().skip(at + 1).flat_map(|(begun, _)| begun);
+        later.into_iter().any(|beginning| open(&beginning.0) && begun.contains(beginning))
+    };
+    let mut at = 0..;
+    recorded.retain(|_| !at.next().is_some_and(replaced));
+    recorded
 }
 
 /// Checks that each run begins where those before it ended, and that the last one ends where the table does.
@@ -308,7 +349,7 @@ fn check_chain(recorded: &[Recorded], stream: &str, state: &mut dyn StateStore) 
 /// A table in the making.
 #[derive(Default)]
 struct Table {
-    sealed: Vec<crate::sink::Sealed>,
+    sealed: Vec<Sealed>,
     reads: BTreeMap<Option<String>, MadeRead>,
     left_out: Vec<String>,
 }
@@ -342,11 +383,16 @@ impl Table {
         self.reads.entry(id).or_insert_with(new)
     }
 
+    fn pages(&mut self, partition: &Partition) -> u64 {
+        self.read(partition).pages.len() as u64
+    }
+
     fn log(
         &mut self,
         partition: &Partition,
         emitted: &crate::capability::output::Emitted,
         appended: &crate::record::Appended,
+        refused: u64,
     ) {
         let read = self.read(partition);
         let origin = emitted.origin.as_ref();
@@ -359,6 +405,7 @@ impl Table {
             checkpoint: emitted.checkpoint.as_ref().map(|text| format!("{:032x}", xxh3_128(text.as_bytes()))),
             total: emitted.total,
             hash: format!("{:032x}", appended.content_hash),
+            refused,
         });
         if emitted.checkpoint.is_some() {
             read.checkpoint.clone_from(&emitted.checkpoint);

@@ -19,17 +19,20 @@ pub(crate) fn schema_of<E: From<DeclaredError> + From<DescriptionError>>(
     })
 }
 
+/// What records are held to.
+pub(crate) fn limits(engine: &Engine) -> sink::Limits {
+    let limits = engine.limits();
+    sink::Limits { max_depth: limits.json_depth, max_record_bytes: limits.record_bytes, ..sink::Limits::default() }
+}
+
 /// Makes a sink that writes its parts to `names`, which are without end.
 pub(crate) fn open(
-    engine: &Engine,
+    limits: sink::Limits,
     schema: Schema,
     key: Vec<String>,
     format: Format,
     mut names: impl Iterator<Item = PathBuf> + Send + 'static,
 ) -> Box<dyn Sink> {
-    let limits = engine.limits();
-    let limits =
-        sink::Limits { max_depth: limits.json_depth, max_record_bytes: limits.record_bytes, ..sink::Limits::default() };
     let next: sink::NextPath = Box::new(move || names.next().unwrap_or_default());
     match format {
         Format::Parquet => Box::new(sink::Parquet::new(schema, key, limits, next)),

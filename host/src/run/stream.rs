@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Semaphore;
 
 use super::commit::Folder;
+use super::deadletter::{self, DeadLetters};
 use super::history::{self, History};
 use super::open::Opened;
 use super::plan::{self, Plan, PlanError, Wishes};
@@ -98,6 +99,8 @@ pub(crate) async fn run(setup: StreamSetup) -> StreamReport {
     // What this run committed and then replaced is not there any more.
     if let Ok(known) = lock(&setup.state).parts(&report.name) {
         parts.retain(|part| known.iter().any(|known| known.name == part.name));
+        let dead = known.into_iter().filter(|part| part.run == setup.run && deadletter::is_dead(&part.name));
+        report.dead_letter_files = dead.map(|part| part.name).collect();
     }
     report.traffic = traffic;
     report.parts = parts;
@@ -120,6 +123,8 @@ fn blank(name: &str, finding: Finding) -> StreamReport {
         finding,
         pages: 0,
         records: 0,
+        dead_letters: 0,
+        dead_letter_files: Vec::new(),
         traffic: super::tally::Traffic::default(),
         on_drift: Policy::default(),
         drift: Vec::new(),
@@ -171,7 +176,7 @@ async fn read_stream(setup: &StreamSetup, report: &mut StreamReport) -> Result<(
 
 /// How the reading of a batch came out.
 struct Outcome {
-    /// How the batch stands; none where it stays open.
+    /// How the batch stands; none where it stays open, or all is said of it.
     status: Option<BatchStatus>,
     /// Whether all that is broken of it is so because the listing changed meanwhile.
     shifted: bool,
@@ -185,10 +190,11 @@ async fn read_batch(
 ) -> Result<Outcome, StreamError> {
     let stream = &setup.info.name;
     let folder = Folder::create(&setup.out, stream)?;
-    let (Plan { batch, reads, gone }, known, schema, shown) = {
+    let (Plan { batch, reads, gone }, known, schema, shown, refused) = {
         let mut state = lock(&setup.state);
         let plan = plan::plan(&mut *state, stream, partitions, wishes)?;
-        (plan, state.parts(stream)?, state.schema(stream)?, known_schema(&mut *state, stream)?)
+        let (_, refused) = deadletter::of_batch(&mut *state, plan.batch.id)?;
+        (plan, state.parts(stream)?, state.schema(stream)?, known_schema(&mut *state, stream)?, refused)
     };
     report.mode = match (setup.limit, batch.mode) {
         (Some(_), _) => "preview",
@@ -203,6 +209,8 @@ async fn read_batch(
     let numbers = known.iter().filter_map(|part| part.name.strip_prefix(&prefix)?.get(..5)?.parse::<usize>().ok());
     let written = numbers.max().map_or(0, |last| last + 1);
     let known_schema = schema.filter(|_| goes_on);
+    let written_dead = deadletter::next_number(&setup.run, &known);
+    let limits = setup.opened.engine.limits();
     let note = StreamNote {
         primary_key: setup.info.primary_key.clone(),
         declared: setup.info.schema.clone(),
@@ -210,6 +218,9 @@ async fn read_batch(
         full: batch.mode == BatchMode::Full,
         batch: batch.id,
         parts: written,
+        dead_letters: written_dead,
+        max_json_depth: Some(limits.json_depth),
+        max_record_bytes: Some(limits.record_bytes),
     };
     setup.archive.note(stream, "stream", note).await?;
     let mut start = sinks::schema_of::<StreamError>(known_schema.as_deref(), setup.info.schema.as_deref())?;
@@ -224,6 +235,11 @@ async fn read_batch(
     let tally = setup.tally.clone();
     let history = History::new(stream, (shown, &start), !batch.staged, setup.same_run, tally);
     let shapes = sink.shapes();
+    let dead_folder = folder.clone();
+    let dead_paths = deadletter::names(&setup.run, written_dead).map(move |name| dead_folder.temporary(&name));
+    let of_batch = known.iter().filter(|part| part.batch == batch.id);
+    let dead_known = of_batch.clone().filter(|part| deadletter::is_dead(&part.name)).map(|part| part.name.clone());
+    let secrets = setup.opened.secrets().clone();
     let (queue, writer) = writer::start(WriterSetup {
         connection: setup.connection.clone(),
         run: setup.run.clone(),
@@ -238,9 +254,12 @@ async fn read_batch(
         storage: setup.storage.clone(),
         archive: setup.archive.clone(),
         limits: setup.parts.clone(),
+        dead_letters: DeadLetters::new(stream, secrets, Box::new(dead_paths), dead_known.collect()),
+        dead_letters_left: limits.dead_letters.saturating_sub(refused),
+        max_dead_letters: limits.dead_letters,
         time: setup.opened.time.clone(),
         tally: setup.tally.clone(),
-        is_blank: batch.mode == BatchMode::Full && known.iter().all(|part| part.batch != batch.id),
+        is_blank: batch.mode == BatchMode::Full && of_batch.clone().all(|part| deadletter::is_dead(&part.name)),
         reads: reads.len(),
     });
     let read_setup = ReadSetup {
@@ -272,7 +291,7 @@ fn open_sink(setup: &StreamSetup, folder: &Folder, schema: Schema, prefix: Strin
     let folder = folder.clone();
     // The run's id keeps the parts of all runs apart; the number keeps those of one run in order.
     let names = (written..).map(move |number| folder.temporary(&format!("{prefix}{number:05}.{extension}")));
-    sinks::open(&setup.opened.engine, schema, setup.info.primary_key.clone(), setup.format, names)
+    sinks::open(sinks::limits(&setup.opened.engine), schema, setup.info.primary_key.clone(), setup.format, names)
 }
 
 async fn list_partitions(setup: &StreamSetup) -> Result<Vec<Option<(String, String)>>, StreamError> {
@@ -312,6 +331,7 @@ async fn read_all(setup: &StreamSetup, read_setup: ReadSetup, reads: &[Read], re
         all_shifted &= shifted || entry.finding.verdict != Verdict::Incomplete;
         report.pages += entry.pages;
         report.records += entry.records;
+        report.dead_letters += entry.dead_letters;
         match &entry.partition {
             Some(partition) => report.finding.include(partition, &entry.finding),
             None => report.finding.include_first(&entry.finding),
@@ -349,6 +369,7 @@ async fn read_one(setup: &StreamSetup, read_setup: &ReadSetup, read: &Read) -> (
         finding: Finding::incomplete(gone.to_string()),
         pages: 0,
         records: 0,
+        refused: 0,
         watermark: None,
         shifted: false,
     });
@@ -358,6 +379,7 @@ async fn read_one(setup: &StreamSetup, read_setup: &ReadSetup, read: &Read) -> (
         resumed: read.checkpoint.is_some(),
         pages: result.pages,
         records: result.records,
+        dead_letters: result.refused,
         watermark_before: read.since.clone(),
         watermark_after: result.watermark,
     };
@@ -399,7 +421,8 @@ fn close_schema(
     Ok(None)
 }
 
-/// Closes the batch if its reads came to an end, and brings the files in order.
+/// Closes the batch if its reads came to an end, and brings the files in order. Returns how it stands; none where it stays
+/// open, or all is said of it.
 fn close(
     setup: &StreamSetup,
     batch: &Batch,
@@ -408,6 +431,7 @@ fn close(
 ) -> Result<Option<BatchStatus>, StreamError> {
     let stream = &setup.info.name;
     let mut state = lock(&setup.state);
+    let mut told = false;
     let status = if setup.limit.is_some() {
         BatchStatus::Preview
     } else {
@@ -416,6 +440,9 @@ fn close(
             BatchStatus::Broken
         } else if reads.iter().any(|read| read.status == ReadStatus::Unfinished) {
             return Ok(None);
+        } else if reads.iter().any(|read| read.status == ReadStatus::Lacking) {
+            told = true;
+            lacking(&mut *state, stream, batch, report)?
         } else {
             BatchStatus::Complete
         }
@@ -428,5 +455,30 @@ fn close(
     }
     folder.close(stream, batch, status, &mut *state)?;
     debug_assert!(status != BatchStatus::Complete || report.finding.verdict != Verdict::Incomplete);
-    Ok(Some(status))
+    Ok(Some(status).filter(|_| !told))
+}
+
+/// Says what becomes of a batch that only lacks what could not be stored: its data is the stream's data, unless it would
+/// replace other data and most of it is missing.
+fn lacking(
+    state: &mut dyn StateStore,
+    stream: &str,
+    batch: &Batch,
+    report: &mut StreamReport,
+) -> Result<BatchStatus, StateError> {
+    let (records, refused) = deadletter::of_batch(state, batch.id)?;
+    // Reads that ended in an earlier run are not among those of this one.
+    let earlier = refused.saturating_sub(report.dead_letters);
+    let parts = state.parts(stream)?;
+    let of_batch = parts.iter().filter(|part| part.batch == batch.id).map(|part| part.name.as_str());
+    report.finding.lacks(earlier, &deadletter::place(stream, of_batch));
+    report.dead_letters += earlier;
+    if batch.staged && refused > records {
+        report.finding.note(
+            "most records could not be stored, so those of earlier runs stay; the next run reads all again".to_owned(),
+        );
+        return Ok(BatchStatus::Broken);
+    }
+    report.finding.note("the other records are in place; the next run asks for all of them again".to_owned());
+    Ok(BatchStatus::Lacking)
 }

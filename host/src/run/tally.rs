@@ -78,7 +78,8 @@ impl Tally {
 
     pub(crate) fn parts_committed(&self, stream: &str, parts: &[Part]) {
         self.count(stream, |counts| {
-            counts.parts.extend(parts.iter().map(|part| PartReport {
+            let parts = parts.iter().filter(|part| !super::deadletter::is_dead(&part.name));
+            counts.parts.extend(parts.map(|part| PartReport {
                 name: part.name.clone(),
                 records: part.records,
                 bytes: part.bytes,

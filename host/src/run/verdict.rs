@@ -71,6 +71,16 @@ impl Finding {
         self.reasons.extend(other.reasons.iter().cloned());
     }
 
+    /// Notes records that could not be stored, and where they are; without one, nothing.
+    pub(crate) fn lacks(&mut self, refused: u64, place: &str) {
+        if refused > 0 {
+            let count = plural(refused, "record");
+            let them = if refused == 1 { "it is" } else { "they are" };
+            let text = format!("{count} could not be stored; {them} in {place}, with the reason");
+            self.add(Verdict::Incomplete, text);
+        }
+    }
+
     /// Adds a reason that does not change the verdict.
     pub fn note(&mut self, reason: String) {
         self.reasons.push(reason);
@@ -88,6 +98,8 @@ impl Finding {
 pub(crate) struct PageLog {
     pub(crate) pages: u64,
     pub(crate) records: u64,
+    /// Records that came and could not be stored.
+    pub(crate) refused: u64,
     first_total: Option<u64>,
     last_total: Option<u64>,
     /// Hashes, since a connector's checkpoints may be long.
@@ -103,12 +115,13 @@ impl PageLog {
     pub(crate) fn add(&mut self, page: &PageEntry) {
         self.pages += 1;
         self.records += page.records;
+        self.refused += page.refused;
         if let Some(total) = page.total {
             self.first_total.get_or_insert(total);
             self.last_total = Some(total);
         }
         // Empty pages are alike and mean nothing.
-        if page.records > 0 {
+        if page.records + page.refused > 0 {
             if !self.hashes.insert(xxh3_128(page.hash.as_bytes())) {
                 self.repeated_pages += 1;
             }
@@ -145,12 +158,10 @@ impl PageLog {
             _ => {}
         }
         if let Some(total) = self.last_total
-            && total != self.records
+            && total != self.records + self.refused
         {
-            finding.add(
-                Verdict::Incomplete,
-                format!("{} records came, and the API says that there are {total}", self.records),
-            );
+            let came = self.records + self.refused;
+            finding.add(Verdict::Incomplete, format!("{came} records came, and the API says that there are {total}"));
         }
         if self.repeated_pages > 0 {
             finding.add(
@@ -209,6 +220,7 @@ mod tests {
             checkpoint: checkpoint.map(str::to_owned),
             total,
             hash: hash.to_owned(),
+            refused: 0,
         }
     }
 
@@ -232,6 +244,18 @@ mod tests {
             judge(&pages, Some(Ok(0))),
             (Verdict::Incomplete, "129 records came, and the API says that there are 130".to_owned())
         );
+    }
+
+    #[test]
+    fn records_that_could_not_be_stored_came_all_the_same() {
+        let pages = [page("a", 100, Some(130), None), PageEntry { refused: 2, ..page("b", 28, Some(130), None) }];
+        assert_eq!(judge(&pages, Some(Ok(0))), (Verdict::Complete, String::new()));
+        let mut finding = Finding::complete();
+        finding.lacks(0, "s/_dead-r-00000.ndjson");
+        assert_eq!(finding, Finding::complete());
+        finding.lacks(1, "s/_dead-r-00000.ndjson");
+        let text = "1 record could not be stored; it is in s/_dead-r-00000.ndjson, with the reason";
+        assert_eq!(finding, Finding::incomplete(text));
     }
 
     #[test]

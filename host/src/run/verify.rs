@@ -19,6 +19,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use xxhash_rust::xxh3::xxh3_128;
 
+use super::deadletter::{self, is_dead};
 use super::lock::Lock;
 use super::replay::{Recorded, ReplayError};
 use super::{LockError, run_folder, state_path};
@@ -88,7 +89,7 @@ pub async fn verify(
     for connection in &connections {
         for stream in state.streams(connection)? {
             checks.push(files(out, &stream, &state.parts(&stream)?));
-            checks.push(pages(&stream, &mut state)?);
+            checks.push(pages(out, &stream, &mut state)?);
         }
     }
     for run in runs.iter().rev() {
@@ -144,6 +145,11 @@ fn files(out: &Path, stream: &str, parts: &[Part]) -> Check {
             Ok(metadata) if metadata.len() != part.bytes => {
                 check.damage.push(format!("{name} has {} bytes, and its commit says {}", metadata.len(), part.bytes))
             }
+            // How many letters it should have is told by the page log.
+            Ok(_) if is_dead(&part.name) => match deadletter::count(&path) {
+                Err(error) => check.damage.push(format!("{name} cannot be read: {error}")),
+                Ok(_) => {}
+            },
             Ok(_) => match rows(&path) {
                 Err(error) => check.damage.push(format!("{name} cannot be read: {error}")),
                 Ok(rows) if rows != part.records => {
@@ -156,7 +162,7 @@ fn files(out: &Path, stream: &str, parts: &[Part]) -> Check {
     let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
     for entry in entries {
         let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with("part-") && !known.contains(&name) {
+        if (name.starts_with("part-") || is_dead(&name)) && !known.contains(&name) {
             check.damage.push(format!("{name} is of no commit, and readers see it"));
         }
     }
@@ -187,25 +193,34 @@ fn rows(path: &Path) -> Result<u64, String> {
     Ok(rows)
 }
 
-fn pages(stream: &str, state: &mut dyn StateStore) -> Result<Check, StateError> {
+fn pages(out: &Path, stream: &str, state: &mut dyn StateStore) -> Result<Check, StateError> {
     let mut check = Check::new("pages", stream);
-    let mut parts_of: HashMap<i64, u64> = HashMap::new();
+    // Records and dead letters in the files of each batch.
+    let mut parts_of: HashMap<i64, (u64, u64)> = HashMap::new();
     for part in state.parts(stream)?.iter().filter(|part| part.status != PartStatus::Obsolete) {
-        *parts_of.entry(part.batch).or_default() += part.records;
+        let in_parts = parts_of.entry(part.batch).or_default();
+        in_parts.0 += part.records;
+        if is_dead(&part.name) {
+            // After a death between a commit and the new name it has the other one.
+            let names = [part.name.clone(), format!(".{}.tmp", part.name)];
+            let counted = names.iter().find_map(|name| deadletter::count(&out.join(stream).join(name)).ok());
+            in_parts.1 += counted.unwrap_or_default();
+        }
     }
     if let Some(newest) = state.newest_batch(stream)? {
         parts_of.entry(newest.id).or_default();
     }
     let mut looked = 0;
-    let mut batches: Vec<(i64, u64)> = parts_of.into_iter().collect();
+    let mut batches: Vec<(i64, (u64, u64))> = parts_of.into_iter().collect();
     batches.sort_unstable();
-    for (batch, in_parts) in batches {
-        let mut in_pages = 0;
+    for (batch, (in_parts, letters)) in batches {
+        let (mut in_pages, mut refused) = (0, 0);
         for read in state.reads(batch)? {
             let label = read.partition.as_ref().map_or(String::new(), |(id, _)| format!("{id}: "));
             let pages = state.pages(read.id)?;
             looked += pages.len();
             in_pages += pages.iter().map(|page| page.records).sum::<u64>();
+            refused += pages.iter().map(|page| page.refused).sum::<u64>();
             if let Some((at, page)) = (0..).zip(&pages).find(|(at, page)| page.seq != *at) {
                 check.damage.push(format!("{label}the page log has page {} where {at} belongs", page.seq));
             }
@@ -214,6 +229,11 @@ fn pages(stream: &str, state: &mut dyn StateStore) -> Result<Check, StateError> 
             if last != stored {
                 check.damage.push(format!("{label}the stored checkpoint is not that of its last page"));
             }
+        }
+        if refused > letters {
+            check
+                .damage
+                .push(format!("{refused} of its records could not be stored, and its dead letters are {letters}"));
         }
         if in_pages > in_parts {
             check.damage.push(format!("its pages have {in_pages} records, and its files {in_parts}"));

@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::commit::{CommitError, Folder};
+use super::deadletter::{self, DeadLetters, NotTaken, Taken};
 use super::history::History;
 use super::keys::Keys;
 use super::recording::CommitNote;
@@ -20,9 +21,9 @@ use super::verdict::{Finding, PageLog, Verdict};
 use crate::capability::heard::Heard;
 use crate::capability::output::Emitted;
 use crate::capability::storage::{Committed, Write};
-use crate::event::{Event, Observer};
+use crate::event::{Event, Level, Observer};
 use crate::http::archive::{self, Archive};
-use crate::record::{Ready, RecordError};
+use crate::record::{Ready, RecordError, RefusedRecord};
 use crate::sink::{Sink, SinkError};
 use crate::state::{Batch, Commit, PageEntry, Part, PartStatus, ReadEnd, ReadProgress, StateError, StateStore};
 use crate::time::Time;
@@ -138,8 +139,11 @@ pub(crate) struct ReadReport {
     pub(crate) finding: Finding,
     pub(crate) pages: u64,
     pub(crate) records: u64,
+    /// Records that could not be stored.
+    pub(crate) refused: u64,
     pub(crate) watermark: Option<String>,
-    /// Whether the listing changed under the read, so that reading it again may add up.
+    /// Whether the listing changed under the read, so that reading it again may add up; also where it adds up and only lacks
+    /// what could not be stored.
     pub(crate) shifted: bool,
 }
 
@@ -189,6 +193,11 @@ pub(crate) struct WriterSetup {
     pub(crate) storage: Committed,
     pub(crate) archive: Archive,
     pub(crate) limits: PartLimits,
+    pub(crate) dead_letters: DeadLetters,
+    /// Dead letters that may still be made.
+    pub(crate) dead_letters_left: u64,
+    /// Dead letters that are allowed in all.
+    pub(crate) max_dead_letters: u64,
     pub(crate) time: Arc<dyn Time>,
     pub(crate) tally: Arc<Tally>,
     /// Whether the batch is a full one without a part so far: if it stays so, readers get a file without rows.
@@ -337,19 +346,24 @@ impl Writer {
             return Ok(());
         }
         self.note_heard(read, std::mem::take(&mut emitted.heard));
-        let sink = &mut self.setup.sink;
-        let appended = match emitted.ready.take() {
-            Some(ready) => sink.append_ready(&emitted.page, ready),
-            None => sink.append(&emitted.page),
-        };
-        let appended = match appended {
-            Ok(appended) => appended,
-            Err(SinkError::Record(error)) => {
+        let left = self.setup.dead_letters_left;
+        let Taken { appended, refused } = match deadletter::append(&mut *self.setup.sink, &mut emitted, left) {
+            Ok(taken) => taken,
+            Err(NotTaken::Page(error)) => {
                 read.fail(page_error(&error, &emitted, &self.setup.stream));
                 return Ok(());
             }
-            Err(error) => return Err(error.into()),
+            Err(NotTaken::TooMany(error)) => {
+                let most = self.setup.max_dead_letters;
+                let more = format!("; there would be more dead letters than --max-dead-letters allows: {most}");
+                read.fail(page_error(&error, &emitted, &self.setup.stream) + &more);
+                return Ok(());
+            }
+            Err(NotTaken::Sink(error)) => return Err(error.into()),
         };
+        if !refused.is_empty() {
+            self.keep(read, &emitted, &refused)?;
+        }
         let is_kept = self.setup.archive.is_kept();
         let progress = self.progress(read.id)?;
         let entry = PageEntry {
@@ -361,6 +375,7 @@ impl Writer {
             checkpoint: emitted.checkpoint.as_ref().map(|text| format!("{:032x}", xxh3_128(text.as_bytes()))),
             total: emitted.total,
             hash: format!("{:032x}", appended.content_hash),
+            refused: refused.len() as u64,
         };
         if let Some(keys) = &mut progress.keys
             && progress.keys_lost.is_none()
@@ -388,13 +403,30 @@ impl Writer {
         Ok(())
     }
 
+    /// Keeps records that cannot be stored.
+    #[cold]
+    fn keep(&mut self, read: &ReadHandle, emitted: &Emitted, refused: &[RefusedRecord]) -> Result<(), WriterError> {
+        let log = &self.progress(read.id)?.log;
+        let (page, is_first) = (log.pages, log.refused == 0);
+        let letters = &mut self.setup.dead_letters;
+        letters.write(&read.label, page, emitted, refused)?;
+        self.setup.dead_letters_left = self.setup.dead_letters_left.saturating_sub(refused.len() as u64);
+        // The others are like it as a rule, and all are in the file.
+        if let Some(message) = letters.tell(&read.label, emitted.origin.as_ref(), refused).filter(|_| is_first) {
+            let target = "host".to_owned();
+            self.setup.tally.observe(Event::Log { target, level: Level::Warn, message, fields: Vec::new() });
+        }
+        Ok(())
+    }
+
     fn take_end(&mut self, read: &ReadHandle, end: End) -> Result<ReadReport, WriterError> {
         self.note_heard(read, end.heard);
         let failure = read.failure();
+        let place = self.setup.dead_letters.place();
         let progress = self.progress(read.id)?;
         progress.over = true;
         let mut shifted = false;
-        let finding = match (&end.result, failure) {
+        let mut finding = match (&end.result, failure) {
             (_, Some(reason)) => Finding::incomplete(reason),
             (Err(reason), None) => Finding::incomplete(reason.clone()),
             (Ok(_), None) => {
@@ -405,19 +437,24 @@ impl Writer {
                 });
                 shifted = progress.log.shifted(duplicates.as_ref());
                 let finding = progress.log.judge(duplicates);
-                let complete = finding.verdict != Verdict::Incomplete;
-                let watermark = end.result.clone().ok().flatten().filter(|_| complete);
-                let how = if complete { ReadEnd::Complete } else { ReadEnd::Broken };
+                let how = match (finding.verdict, progress.log.refused) {
+                    (Verdict::Incomplete, _) => ReadEnd::Broken,
+                    (_, 0) => ReadEnd::Complete,
+                    _ => ReadEnd::Lacking,
+                };
+                shifted |= how == ReadEnd::Lacking;
+                let watermark = end.result.clone().ok().flatten().filter(|_| how == ReadEnd::Complete);
                 progress.uncommitted.end = Some((how, watermark));
                 progress.uncommitted.storage.extend(end.storage);
                 finding
             }
         };
         let log = &progress.log;
+        finding.lacks(log.refused, &place);
         let end = progress.uncommitted.end.as_ref();
         let watermark = end.and_then(|(_, watermark)| watermark.clone());
-        let report =
-            ReadReport { finding, pages: log.pages, records: log.records, watermark: watermark.clone(), shifted };
+        let (pages, records, refused) = (log.pages, log.records, log.refused);
+        let report = ReadReport { finding, pages, records, refused, watermark: watermark.clone(), shifted };
         if end.is_some() {
             self.trace.ended.push((read.label.to_string(), watermark));
             self.ended += 1;
@@ -472,6 +509,19 @@ impl Writer {
                 records: file.rows,
                 bytes: file.bytes,
                 status,
+            });
+        }
+        if let Some(file) = setup.dead_letters.seal()? {
+            let name = Folder::name_of(&file.path).ok_or_else(|| CommitError::Missing { path: file.path.clone() })?;
+            parts.push(Part {
+                stream: setup.stream.clone(),
+                name: name.to_owned(),
+                batch: setup.batch.id,
+                run: setup.run.clone(),
+                // Of the stream's records it has none, and so it need not wait with them either.
+                records: 0,
+                bytes: file.bytes,
+                status: PartStatus::Visible,
             });
         }
         let schema = setup.history.compare(setup.sink.schema(), setup.time.now_ms());
@@ -532,10 +582,5 @@ fn page_error(error: &RecordError, emitted: &Emitted, stream: &str) -> String {
              with `host schema {stream}`, and go on with --on-drift evolve"
         );
     }
-    let flag = match error {
-        RecordError::TooDeep { .. } => "; if you trust it with more, raise --max-json-depth",
-        RecordError::TooLarge { .. } => "; if you trust it with more, raise --max-record",
-        _ => "",
-    };
-    format!("{from} cannot be taken as records: {}{flag}", crate::engine::with_sources(error))
+    format!("{from} cannot be taken as records: {}", deadletter::told(error))
 }

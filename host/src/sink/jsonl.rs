@@ -5,7 +5,6 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use super::{Limits, NextPath, Sealed, Sink, SinkError, create, failed, remove, sync};
-use crate::json::scan::{self, space};
 use crate::json::text;
 use crate::record::{self, Appended, Bounds, Guard, Page, Walker};
 use crate::schema::Schema;
@@ -69,17 +68,15 @@ impl Sink for JsonLines {
         let mut appended = Appended::default();
         let before = self.buffer.len();
         let (buffer, primary_key) = (&mut self.buffer, &self.primary_key);
-        let mut names = Vec::new();
         let mut scratch = Vec::new();
         let taken = record::absorb(page, &mut schema, &mut self.walker, bounds, |bytes, start, end| {
-            names.clear();
             let line = buffer.len();
             text::compact(bytes.get(start..end).unwrap_or_default(), buffer);
             if page.extra.is_empty() && primary_key.is_empty() {
                 buffer.push(b'\n');
                 return Ok(());
             }
-            members(bytes, start, &mut names);
+            let names = record::members(bytes, start);
             if !page.extra.is_empty() {
                 buffer.pop();
             }
@@ -152,6 +149,10 @@ impl Sink for JsonLines {
         self.buffer.capacity()
     }
 
+    fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     fn schema(&self) -> &Schema {
         &self.schema
     }
@@ -173,25 +174,5 @@ impl Sink for JsonLines {
         self.buffer.clear();
         self.rows = 0;
         self.open.take().map_or(Ok(()), |open| remove(&open.path))
-    }
-}
-
-/// Names of a checked record's members, decoded, and the spans of their values.
-fn members(bytes: &[u8], start: usize, names: &mut Vec<(Vec<u8>, (usize, usize))>) {
-    let mut at = space(bytes, start + 1);
-    let mut walker = Walker::default();
-    while scan::byte(bytes, at) == b'"' {
-        let Ok((end, _)) = scan::string(bytes, at + 1) else { return };
-        let mut name = Vec::new();
-        if text::unescape(bytes.get(at + 1..end).unwrap_or_default(), &mut name).is_err() {
-            return;
-        }
-        let value = space(bytes, space(bytes, end + 1) + 1);
-        let Ok(end) = walker.walk(bytes, value, usize::MAX) else { return };
-        names.push((name, (value, end)));
-        at = space(bytes, end);
-        if scan::byte(bytes, at) == b',' {
-            at = space(bytes, at + 1);
-        }
     }
 }

@@ -118,6 +118,9 @@ pub trait Sink: Send {
     /// Returns the bytes of memory in use, roughly.
     fn memory(&self) -> usize;
 
+    /// Returns the limits that records are held to.
+    fn limits(&self) -> &Limits;
+
     /// Returns what is known of the records: those of earlier runs, as given at the start, and those taken over since.
     fn schema(&self) -> &Schema;
 

@@ -160,6 +160,10 @@ impl Sink for Parquet {
         self.table.bytes()
     }
 
+    fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     fn schema(&self) -> &Schema {
         self.table.schema()
     }

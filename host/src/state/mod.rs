@@ -98,6 +98,9 @@ pub enum BatchStatus {
     Open,
     /// All its reads are complete.
     Complete,
+    /// All its reads came to their ends and add up, but for records that could not be stored: its data is the stream's data,
+    /// and the next run replaces it.
+    Lacking,
     /// It ended and its records are not to be believed; the next run replaces it.
     Broken,
     /// It was cut short on purpose (`--limit`); the next run replaces it.
@@ -126,6 +129,8 @@ pub enum ReadStatus {
     Unfinished,
     /// It came to its end and everything it brought adds up.
     Complete,
+    /// It came to its end and everything adds up, but some of what came could not be stored.
+    Lacking,
     /// It came to its end and something does not add up.
     Broken,
     /// Its partition is not there any more.
@@ -168,6 +173,8 @@ pub struct PageEntry {
     pub total: Option<u64>,
     /// Hash of its records' bytes.
     pub hash: String,
+    /// Records beyond those that could not be stored.
+    pub refused: u64,
 }
 
 /// Whether readers see a part.
@@ -192,7 +199,7 @@ pub struct Part {
     pub batch: i64,
     /// The run that wrote it.
     pub run: String,
-    /// Records.
+    /// Records; a file of dead letters has none.
     pub records: u64,
     /// Bytes.
     pub bytes: u64,
@@ -220,6 +227,8 @@ pub struct ReadProgress {
 pub enum ReadEnd {
     /// See [`ReadStatus::Complete`].
     Complete,
+    /// See [`ReadStatus::Lacking`].
+    Lacking,
     /// See [`ReadStatus::Broken`].
     Broken,
 }
@@ -287,8 +296,8 @@ pub trait StateStore: Send {
     fn drop_read(&mut self, read: i64) -> Result<(), StateError>;
     /// Returns the pages of a read in their order.
     fn pages(&mut self, read: i64) -> Result<Vec<PageEntry>, StateError>;
-    /// Closes a batch. A complete one makes its staged parts visible, and obsolete the parts of the batches that it
-    /// replaces: all others for a full one, the broken ones for a delta.
+    /// Closes a batch. A complete or lacking one makes its staged parts visible, and obsolete the parts of the batches that
+    /// it replaces: all others for a full one, the lacking and broken ones for a delta.
     fn close_batch(&mut self, stream: &str, batch: &Batch, status: BatchStatus) -> Result<(), StateError>;
 
     /// Makes a commit durable, whole or not at all.
@@ -345,6 +354,7 @@ pub(crate) mod tests {
             checkpoint: Some("after 2".to_owned()),
             total: Some(2),
             hash: "00".to_owned(),
+            refused: 1,
         };
         let part = Part {
             stream: "s".to_owned(),
@@ -390,6 +400,23 @@ pub(crate) mod tests {
         assert_eq!(state.storage("c").unwrap(), [("k".to_owned(), b"v".to_vec())].into());
         assert_eq!(state.schema("s").unwrap().as_deref(), Some("{}"));
         assert_eq!(state.owner("s").unwrap().as_deref(), Some("c"));
+    }
+
+    #[test]
+    fn a_file_of_an_older_version_is_brought_up_to_date() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("_state.db");
+        let old = rusqlite::Connection::open(&path).unwrap();
+        old.execute_batch(sqlite::TABLES).unwrap();
+        old.execute_batch(
+            "INSERT INTO pages VALUES (1, 0, NULL, NULL, 2, 1, NULL, NULL, 'h'); PRAGMA user_version = 1",
+        )
+        .unwrap();
+        drop(old);
+        for _ in 0..2 {
+            let pages = Sqlite::open(&path).unwrap().pages(1).unwrap();
+            assert_eq!(pages.iter().map(|page| (page.records, page.refused)).collect::<Vec<_>>(), [(1, 0)]);
+        }
     }
 
     #[test]

@@ -41,6 +41,11 @@ pub(super) const TABLES: &str = "
         PRIMARY KEY (connection, key)) STRICT, WITHOUT ROWID;
 ";
 
+/// What came with the second version, besides the tables of schemas.
+pub(super) const SECOND: &str = "
+    ALTER TABLE pages ADD COLUMN refused INTEGER NOT NULL DEFAULT 0;
+";
+
 /// A state store in a SQLite file.
 pub struct Sqlite {
     path: PathBuf,
@@ -79,6 +84,7 @@ impl Sqlite {
                 if found == 0 {
                     transaction.execute_batch(TABLES).map_err(error)?;
                 }
+                transaction.execute_batch(SECOND).map_err(error)?;
                 transaction.execute_batch(schemas::TABLES).map_err(error)?;
                 transaction.pragma_update(None, "user_version", VERSION).map_err(error)?;
                 transaction.commit().map_err(error)
@@ -179,11 +185,18 @@ stored_as!(BatchMode { Full = "full", Delta = "delta" });
 stored_as!(BatchStatus {
     Open = "open",
     Complete = "complete",
+    Lacking = "lacking",
     Broken = "broken",
     Preview = "preview",
     Replaced = "replaced",
 });
-stored_as!(ReadStatus { Unfinished = "unfinished", Complete = "complete", Broken = "broken", Gone = "gone" });
+stored_as!(ReadStatus {
+    Unfinished = "unfinished",
+    Complete = "complete",
+    Lacking = "lacking",
+    Broken = "broken",
+    Gone = "gone",
+});
 stored_as!(PartStatus { Visible = "visible", Staged = "staged", Obsolete = "obsolete" });
 
 /// SQLite's integers are signed; every count of ours stays far below the border.
@@ -247,12 +260,12 @@ impl Sqlite {
         let transaction = self.begin()?;
         let close = || {
             transaction.execute("UPDATE batches SET status = ?2 WHERE id = ?1", params![batch.id, status.to_text()])?;
-            if status != BatchStatus::Complete {
+            if !matches!(status, BatchStatus::Complete | BatchStatus::Lacking) {
                 return Ok(());
             }
             let replaced = match batch.mode {
                 BatchMode::Full => "status != 'replaced'",
-                BatchMode::Delta => "status IN ('broken', 'preview')",
+                BatchMode::Delta => "status IN ('lacking', 'broken', 'preview')",
             };
             transaction.execute(
                 &format!(
@@ -293,18 +306,19 @@ impl Sqlite {
             for progress in &commit.reads {
                 for page in &progress.pages {
                     transaction
-                        .prepare_cached("INSERT INTO pages VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?
+                        .prepare_cached("INSERT INTO pages VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")?
                         .execute(params![
-                            progress.read,
-                            signed(page.seq),
-                            page.url,
-                            page.status,
-                            signed(page.bytes),
-                            signed(page.records),
-                            page.checkpoint,
-                            page.total.map(signed),
-                            page.hash,
-                        ])?;
+                        progress.read,
+                        signed(page.seq),
+                        page.url,
+                        page.status,
+                        signed(page.bytes),
+                        signed(page.records),
+                        page.checkpoint,
+                        page.total.map(signed),
+                        page.hash,
+                        signed(page.refused),
+                    ])?;
                 }
                 if let Some(checkpoint) = &progress.checkpoint {
                     transaction.execute(
@@ -315,6 +329,7 @@ impl Sqlite {
                 if let Some((end, watermark)) = &progress.end {
                     let status = match end {
                         ReadEnd::Complete => ReadStatus::Complete,
+                        ReadEnd::Lacking => ReadStatus::Lacking,
                         ReadEnd::Broken => ReadStatus::Broken,
                     };
                     transaction.execute(
@@ -517,7 +532,8 @@ impl StateStore for Sqlite {
 
     fn pages(&mut self, read: i64) -> Result<Vec<PageEntry>, StateError> {
         self.rows(
-            "SELECT seq, url, status, bytes, records, checkpoint, total, hash FROM pages WHERE read = ?1 ORDER BY seq",
+            "SELECT seq, url, status, bytes, records, checkpoint, total, hash, refused FROM pages
+             WHERE read = ?1 ORDER BY seq",
             [read],
             |row| {
                 Ok(PageEntry {
@@ -529,6 +545,7 @@ impl StateStore for Sqlite {
                     checkpoint: row.get(5)?,
                     total: row.get::<_, Option<i64>>(6)?.map(unsigned),
                     hash: row.get(7)?,
+                    refused: unsigned(row.get(8)?),
                 })
             },
         )

@@ -155,9 +155,16 @@ pub struct Archive {
 #[derive(Debug)]
 struct Handle {
     folder: PathBuf,
-    jobs: mpsc::Sender<Job>,
+    jobs: Mutex<Jobs>,
     room: Arc<Semaphore>,
     broken: Arc<Mutex<Option<Error>>>,
+}
+
+/// The writer's queue, and the number of the line that the next job becomes.
+#[derive(Debug)]
+struct Jobs {
+    queue: mpsc::Sender<Job>,
+    next_seq: u64,
 }
 
 enum Job {
@@ -177,6 +184,7 @@ impl Archive {
 
     fn open_with(folder: &Path, segment_bytes: u64) -> Result<Self, Error> {
         let writer = writer::Writer::open(folder, segment_bytes)?;
+        let next_seq = writer.next_seq();
         let (jobs, queue) = mpsc::channel();
         let broken = Arc::new(Mutex::new(None));
         let report = Arc::clone(&broken);
@@ -185,6 +193,7 @@ impl Archive {
             .spawn(move || writer.run(&queue, &report))
             .map_err(|error| Error::Write { path: folder.to_owned(), source: Arc::new(error) })?;
         let room = Arc::new(Semaphore::new(QUEUE_BYTES));
+        let jobs = Mutex::new(Jobs { queue: jobs, next_seq });
         Ok(Self { handle: Some(Arc::new(Handle { folder: folder.to_owned(), jobs, room, broken })) })
     }
 
@@ -201,15 +210,15 @@ impl Archive {
         Reader::open(folder)
     }
 
-    /// Appends an exchange. Waits only while too many bytes wait for the disk.
+    /// Appends an exchange; returns its number, where anything is kept. Waits only while too many bytes wait for the disk.
     ///
     /// # Errors
     /// Whatever broke the archive, now or before: a run can't go on without it.
-    pub async fn append(&self, exchange: Exchange) -> Result<(), Error> {
-        let Some(handle) = &self.handle else { return Ok(()) };
+    pub async fn append(&self, exchange: Exchange) -> Result<Option<u64>, Error> {
+        let Some(handle) = &self.handle else { return Ok(None) };
         let bodies = exchange.body.len() + exchange.request_body.as_ref().map_or(0, Bytes::len);
         let room = handle.room(bodies).await?;
-        handle.send(Job::Exchange(Box::new(exchange), room))
+        handle.send(Job::Exchange(Box::new(exchange), room)).map(Some)
     }
 
     /// Appends a note of something that is no exchange; the notes of a run are those of `run/recording.rs`.
@@ -223,7 +232,7 @@ impl Archive {
             Error::Write { path, source: Arc::new(error.into()) }
         })?;
         let room = handle.room(value.get().len()).await?;
-        handle.send(Job::Note { read: read.to_owned(), kind: kind.to_owned(), value, _room: room })
+        handle.send(Job::Note { read: read.to_owned(), kind: kind.to_owned(), value, _room: room }).map(|_| ())
     }
 
     /// Whether anything is kept.
@@ -253,9 +262,14 @@ impl Handle {
         Arc::clone(&self.room).acquire_many_owned(permits).await.map_err(|_| Error::Stopped)
     }
 
-    fn send(&self, job: Job) -> Result<(), Error> {
+    /// Hands a job over; returns the number of its line in the manifest, where it becomes one.
+    fn send(&self, job: Job) -> Result<u64, Error> {
         self.check()?;
-        self.jobs.send(job).map_err(|_| Error::Stopped)
+        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let seq = jobs.next_seq;
+        jobs.next_seq += u64::from(!matches!(job, Job::Flush(_)));
+        jobs.queue.send(job).map_err(|_| Error::Stopped)?;
+        Ok(seq)
     }
 
     fn check(&self) -> Result<(), Error> {

@@ -106,8 +106,8 @@ async fn a_full_segment_is_followed_by_another() {
 async fn a_torn_end_is_cut_off_wherever_it_is_torn() {
     let folder = tempfile::tempdir().unwrap();
     let archive = Archive::open(folder.path()).unwrap();
-    archive.append(exchange("https://a.example/1", "one")).await.unwrap();
-    archive.append(exchange("https://a.example/2", "two")).await.unwrap();
+    assert_eq!(archive.append(exchange("https://a.example/1", "one")).await.unwrap(), Some(1));
+    assert_eq!(archive.append(exchange("https://a.example/2", "two")).await.unwrap(), Some(2));
     archive.flush().await.unwrap();
     let manifest = manifest_path(folder.path());
     let whole = fs::read(&manifest).unwrap();
@@ -115,10 +115,11 @@ async fn a_torn_end_is_cut_off_wherever_it_is_torn() {
     for end in first..=whole.len() {
         fs::write(&manifest, &whole[..end]).unwrap();
         let resumed = Archive::open(folder.path()).unwrap();
-        resumed.append(exchange("https://a.example/3", "three")).await.unwrap();
+        let number = resumed.append(exchange("https://a.example/3", "three")).await.unwrap();
         resumed.flush().await.unwrap();
         let (entries, bodies) = entries(folder.path());
         let expected: &[u64] = if end == whole.len() { &[1, 2, 3] } else { &[1, 2] };
+        assert_eq!(number.as_ref(), expected.last());
         assert_eq!(entries.iter().map(Entry::seq).collect::<Vec<_>>(), expected, "cut at {end}");
         assert_eq!(bodies.load(body_of(entries.last().unwrap())).unwrap(), "three");
     }
@@ -185,7 +186,7 @@ async fn a_disk_that_fails_ends_the_run() {
     // Every write to this device says that it is full.
     std::os::unix::fs::symlink("/dev/full", segment_path(folder.path(), 1)).unwrap();
     let archive = Archive::open(folder.path()).unwrap();
-    let mut last = archive.append(exchange("https://a.example/", "x")).await;
+    let mut last = archive.append(exchange("https://a.example/", "x")).await.map(|_| ());
     if last.is_ok() {
         last = archive.flush().await;
     }

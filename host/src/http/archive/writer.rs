@@ -119,6 +119,11 @@ impl Writer {
         })
     }
 
+    /// The number of the line that is written next.
+    pub(super) fn next_seq(&self) -> u64 {
+        self.next_seq
+    }
+
     /// Works until every [`super::Archive`] is dropped or something fails; what failed is left in `broken`.
     pub(super) fn run(mut self, queue: &Receiver<Job>, broken: &Mutex<Option<Error>>) {
         while let Ok(job) = queue.recv() {

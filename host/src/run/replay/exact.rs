@@ -7,7 +7,9 @@ use std::sync::Arc;
 use super::player::{PlayEnd, Player, Playing};
 use super::script::{Call, Session, StreamScript};
 use super::{Recorded, ReplayError, ReplayReport, Script, StreamReplay};
+use crate::auth::Secrets;
 use crate::engine::Engine;
+use crate::run::deadletter::{self, DeadLetters};
 use crate::run::preview::Countdown;
 use crate::run::recording::{CommitNote, StreamNote};
 use crate::run::{CommitError, Format, sinks};
@@ -49,7 +51,8 @@ impl Recorded {
                 };
                 let sink = Parts::open(player.engine(), folder, &self.run, stream, session.note.format)?;
                 let script = &self.script;
-                Stage { script, at, session, player: &player, committed: &committed, sink, playing: HashMap::new() }
+                let (playing, numbers) = (HashMap::new(), HashMap::new());
+                Stage { script, at, session, player: &player, committed: &committed, sink, playing, numbers }
                     .play(stream, replayed)
                     .await?;
             }
@@ -75,6 +78,8 @@ struct Stage<'a> {
     committed: &'a HashMap<i64, u64>,
     sink: Parts,
     playing: HashMap<&'a str, Playing>,
+    /// The number of the next page of each read.
+    numbers: HashMap<String, u64>,
 }
 
 impl<'a> Stage<'a> {
@@ -163,8 +168,13 @@ impl<'a> Stage<'a> {
             let cut = Countdown::new(*records).cut(&mut emitted.page);
             cut.map_err(|error| ReplayError::Failed { read: label.clone(), reason: error.to_string() })?;
         }
-        let appended = self.sink.sink.append(&emitted.page);
-        let appended = appended.map_err(|source| ReplayError::Page { read: label.clone(), source })?;
+        let failed = |source| ReplayError::Page { read: label.clone(), source };
+        // Whether they were allowed was decided when they were written.
+        let taken = deadletter::append(&mut *self.sink.sink, &mut emitted, u64::MAX);
+        let deadletter::Taken { appended, refused } = taken.map_err(|error| failed(error.into()))?;
+        let number = self.numbers.entry(label.clone()).or_insert(call.note.read.as_ref().map_or(0, |read| read.pages));
+        self.sink.dead.write(label, *number, &emitted, &refused).map_err(failed)?;
+        *number += 1;
         let made = format!("{:032x}", appended.content_hash);
         if made != *hash || appended.records != *records {
             replayed.different += 1;
@@ -208,6 +218,7 @@ impl<'a> Stage<'a> {
         if sealed.is_empty() && commit.may_be_empty {
             sealed.extend(self.sink.sink.seal_empty()?);
         }
+        sealed.extend(self.sink.dead.seal()?);
         let names = sealed.iter().filter_map(|file| file.path.file_name()?.to_str().map(str::to_owned));
         replayed.files.extend(names);
         Ok(())
@@ -217,6 +228,7 @@ impl<'a> Stage<'a> {
 /// Where the parts of a stream go.
 pub(super) struct Parts {
     pub(super) sink: Box<dyn Sink>,
+    dead: DeadLetters,
 }
 
 impl Parts {
@@ -227,13 +239,20 @@ impl Parts {
         stream: &StreamScript,
         format: Format,
     ) -> Result<Self, ReplayError> {
-        let StreamNote { primary_key, declared, schema, parts, .. } = &stream.note;
+        let StreamNote { primary_key, declared, schema, parts, dead_letters, .. } = &stream.note;
         let known = schema.as_deref();
         let (folder, extension) = (stream_folder(folder, &stream.name)?, format.extension());
+        let dead_folder = folder.clone();
+        let dead = deadletter::names(run, *dead_letters).map(move |name| dead_folder.join(name));
+        // What was stored has no secrets, and nothing here knows any.
+        let dead = DeadLetters::new(&stream.name, Secrets::default(), Box::new(dead), Vec::new());
+        let mut limits = sinks::limits(engine);
+        limits.max_depth = stream.note.max_json_depth.unwrap_or(limits.max_depth);
+        limits.max_record_bytes = stream.note.max_record_bytes.unwrap_or(limits.max_record_bytes);
         let prefix = format!("part-{run}-");
         let names = (*parts..).map(move |number| folder.join(format!("{prefix}{number:05}.{extension}")));
         let schema = sinks::schema_of::<ReplayError>(known, declared.as_deref())?;
-        Ok(Self { sink: sinks::open(engine, schema, primary_key.clone(), format, names) })
+        Ok(Self { dead, sink: sinks::open(limits, schema, primary_key.clone(), format, names) })
     }
 }
 

@@ -12,7 +12,8 @@ use super::player::{PlayEnd, Player};
 use super::script::Call;
 use super::{Recorded, ReplayError};
 use crate::capability::output::Emitted;
-use crate::run::{Format, sinks};
+use crate::run::verdict::plural;
+use crate::run::{Format, deadletter, sinks};
 use crate::schema::Schema;
 use crate::sink::Sink;
 
@@ -83,9 +84,14 @@ impl Recorded {
             let mut stream = StreamMade { name: name.clone(), ..StreamMade::default() };
             let Some(player) = self.open_stream(connector, &mut stream, &mut made.left_out).await? else { continue };
             let key = stream.primary_key.clone();
-            let mut sink = sinks::open(player.engine(), Schema::default(), key, Format::JsonLines, names);
-            let append = |_: &Partition, label: &str, emitted| append(&mut sink, label, emitted);
+            let mut sink =
+                sinks::open(sinks::limits(player.engine()), Schema::default(), key, Format::JsonLines, names);
+            let mut refused = 0;
+            let append = |_: &Partition, label: &str, emitted| append(&mut sink, label, emitted, &mut refused);
             self.read_all(&player, &mut stream, &mut made.left_out, false, append).await?;
+            if refused > 0 {
+                made.left_out.push(format!("{name}: {} cannot be stored", plural(refused, "record")));
+            }
             stream.files = sink.seal()?.into_iter().map(|file| file.path).collect();
             made.streams.push(stream);
         }
@@ -167,9 +173,12 @@ impl Recorded {
     }
 }
 
-pub(crate) fn append(sink: &mut Box<dyn Sink>, label: &str, emitted: Emitted) -> Result<u64, ReplayError> {
-    let appended = sink.append(&emitted.page);
-    Ok(appended.map_err(|source| ReplayError::Page { read: label.to_owned(), source })?.records)
+/// Appends what can be stored of a page, and counts what cannot be.
+fn append(sink: &mut Box<dyn Sink>, label: &str, mut emitted: Emitted, refused: &mut u64) -> Result<u64, ReplayError> {
+    let taken = deadletter::append(&mut **sink, &mut emitted, u64::MAX);
+    let taken = taken.map_err(|error| ReplayError::Page { read: label.to_owned(), source: error.into() })?;
+    *refused += taken.refused.len() as u64;
+    Ok(taken.appended.records)
 }
 
 impl Recorded {
