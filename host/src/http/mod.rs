@@ -56,6 +56,7 @@ use self::retry::{Decision, Outcome, Try};
 use self::transport::{Failure, FailureKind, Incoming};
 use crate::auth::{Key, Refusal, Secrets, Session, Stamp};
 use crate::event::{Event, Observer, Silent};
+use crate::personal::{self, Personal};
 use crate::time::{SystemClock, Time};
 
 /// Bytes of a body that an error quotes.
@@ -193,6 +194,8 @@ pub struct Config {
     pub seed: u64,
     /// Answers instead of the transport, in a replay.
     pub tape: Option<Arc<Tape>>,
+    /// What is done with personal data in excerpts of answers, and in the archive.
+    pub personal: Option<Arc<Personal>>,
 }
 
 impl Config {
@@ -217,6 +220,7 @@ impl Config {
             user_agent: concat!("ingest-host/", env!("CARGO_PKG_VERSION")).to_owned(),
             seed: fastrand::u64(..),
             tape: None,
+            personal: None,
         }
     }
 }
@@ -381,7 +385,7 @@ impl Client {
                     return Ok(Response { status, headers, body, url: template.url, attempts, received_bytes });
                 }
                 _ => {
-                    let excerpt = self.excerpt(&answer.body);
+                    let excerpt = self.excerpt(read, &answer.body);
                     return Err(Error::Status { status: answer.status, attempts, excerpt });
                 }
             }
@@ -525,6 +529,10 @@ impl Client {
             ..Exchange::default()
         };
         let outcome = self.receive(result, &mut exchange).await;
+        if let Some(personal) = config.personal.as_ref().filter(|personal| personal.redacts_archive()) {
+            let decoded = outcome.as_ref().ok().map(|answer| answer.body.clone());
+            exchange = redacted(personal, exchange, decoded).await?;
+        }
         config.archive.append(exchange).await?;
 
         let now_ms = config.time.now_ms();
@@ -627,7 +635,13 @@ impl Client {
         })
     }
 
-    fn excerpt(&self, body: &Bytes) -> String {
+    fn excerpt(&self, read: &str, body: &Bytes) -> String {
+        let personal = self.shared.config.personal.as_ref().and_then(|personal| personal.of(read));
+        let body = &match personal.as_ref().map(|treatment| treatment.body(body)) {
+            None | Some(Ok(None)) => body.clone(),
+            Some(Ok(Some(treated))) => Bytes::from(treated),
+            Some(Err(_)) => return personal::withheld(body),
+        };
         let start = body.get(..EXCERPT_SOURCE_BYTES.min(body.len())).unwrap_or_default();
         let text = String::from_utf8_lossy(start);
         let text = self.shared.config.secrets.redact(&text);
@@ -669,6 +683,21 @@ async fn decode(encoding: &str, body: &Bytes, max_bytes: u64) -> Result<Bytes, D
     let body = body.clone();
     let decoded = tokio::task::spawn_blocking(move || codings.decode(&body, max_bytes)).await;
     decoded.unwrap_or_else(|error| Err(DecodeError::Corrupt("body", std::io::Error::other(error))))
+}
+
+/// Takes personal data out of what the archive keeps of an exchange.
+async fn redacted(personal: &Arc<Personal>, mut exchange: Exchange, decoded: Option<Bytes>) -> Result<Exchange, Error> {
+    if decoded.as_ref().is_none_or(|body| body.len() <= INLINE_DECODE_BYTES) {
+        personal.redact(&mut exchange, decoded.as_ref());
+        return Ok(exchange);
+    }
+    let personal = Arc::clone(personal);
+    let work = move || {
+        personal.redact(&mut exchange, decoded.as_ref());
+        exchange
+    };
+    let crashed = |_| Error::Unreachable("the host crashed while it took personal data out of an answer".to_owned());
+    tokio::task::spawn_blocking(work).await.map_err(crashed)
 }
 
 fn undecodable(error: &DecodeError, url: &str) -> Failure {

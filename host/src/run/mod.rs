@@ -20,6 +20,7 @@ mod recording;
 pub mod replay;
 pub mod report;
 pub mod reprocess;
+pub mod retention;
 mod sinks;
 mod stream;
 mod tally;
@@ -51,6 +52,7 @@ use crate::config::Sources;
 use crate::engine::bindings::exports::ingest::connector::source::StreamInfo;
 use crate::event::Observer;
 use crate::http::{Archive, archive};
+use crate::personal::PersonalError;
 use crate::state::{BatchStatus, ReadStatus, Run, RunStatus, Sqlite, StateError, StateStore};
 
 /// Form of the parts.
@@ -100,6 +102,8 @@ pub struct Options {
     pub parts: PartLimits,
     /// Whether exchanges are kept.
     pub archive: bool,
+    /// Whether personal data is taken out of their bodies too.
+    pub redact_archive: bool,
     /// The way out.
     pub network: Network,
 }
@@ -193,6 +197,9 @@ pub enum RunError {
     /// The configuration has changed.
     #[error("the configuration of the connection {0} has changed since its last run")]
     ConfigChanged(String),
+    /// What the configuration says of personal data does not fit the streams.
+    #[error(transparent)]
+    Personal(#[from] PersonalError),
     /// The state cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
@@ -214,6 +221,9 @@ pub fn state_path(out: &Path) -> PathBuf {
     out.join("_state.db")
 }
 
+/// Earlier runs whose archived bodies a run shares: the last full reading may lie behind some incremental ones.
+const SHARING_RUNS: usize = 8;
+
 /// Runs a connection.
 ///
 /// # Errors
@@ -230,7 +240,15 @@ pub async fn run(
     let started_ms = time.now_ms();
     let connection = options.connection.clone();
     check_connection(&connection)?;
-    let config = described.configure(options.sources)?;
+    let mut config = described.configure(options.sources)?;
+    match &mut config.personal {
+        Some(personal) => {
+            personal.settings.connection.clone_from(&connection);
+            personal.settings.redact_archive = options.redact_archive;
+        }
+        None if options.redact_archive => return Err(PersonalError::Nothing.into()),
+        None => {}
+    }
     std::fs::create_dir_all(&options.out).map_err(|source| RunError::Out { path: options.out.clone(), source })?;
     let _lock = Lock::take(&options.out, &connection)?;
     let mut state = Sqlite::open(&state_path(&options.out))?;
@@ -245,7 +263,12 @@ pub async fn run(
         }
     }
 
-    let unfinished = state.runs()?.into_iter().find(|run| run.connection == connection);
+    let mut earlier = state.runs()?;
+    earlier.retain(|run| run.connection == connection);
+    // Whose archives are on the disk as a whole.
+    let flushed = earlier.iter().filter(|run| run.status != RunStatus::Running).map(|run| run.id.clone());
+    let mut shared: Vec<String> = flushed.take(SHARING_RUNS).collect();
+    let unfinished = earlier.into_iter().next();
     // A wish for everything again is no wish to go on, unless that is what was under way.
     let unfinished = unfinished.filter(|run| run.status != RunStatus::Ended && (run.full || !options.full));
     let resumed = unfinished.is_some();
@@ -267,9 +290,13 @@ pub async fn run(
         full: options.full,
     });
     record.status = RunStatus::Running;
+    shared.retain(|run| *run != record.id);
 
     let folder = run_folder(&options.out, &record.id);
-    let archive = if options.archive { Archive::open(&folder.join("archive"))? } else { Archive::disabled() };
+    let archive = match options.archive {
+        true => Archive::open_beside(&folder.join("archive"), shared)?,
+        false => Archive::disabled(),
+    };
     let tally = Arc::new(Tally::new(observer, time.clone()));
     if options.archive {
         recording::keep_connector(&options.out, &described)?;
@@ -283,6 +310,7 @@ pub async fn run(
             format: options.format,
             limit: options.limit,
             started_ms,
+            personal: config.personal.as_ref().map(|personal| personal.settings.clone()),
         };
         archive.note("", "session", serde_json::json!(note)).await?;
     }
@@ -294,7 +322,11 @@ pub async fn run(
     if before.is_some_and(|before| before != digest) && !options.full && !options.keep_state {
         return Err(RunError::ConfigChanged(connection));
     }
-    let streams = choose(opened.streams().await?, &options.streams)?;
+    let listed = opened.streams().await?;
+    if let Some(personal) = &opened.personal {
+        personal.check(&listed)?;
+    }
+    let streams = choose(listed, &options.streams)?;
     for stream in &streams {
         if let Some(owner) = state.owner(&stream.name)?.filter(|owner| *owner != connection) {
             return Err(RunError::OtherOwner { stream: stream.name.clone(), owner });
@@ -350,6 +382,12 @@ pub async fn run(
     for stream in &reports {
         finding.include(&stream.name, &stream.finding);
     }
+    let unmet = opened.personal.as_ref().map(|personal| personal.unmet_anywhere()).unwrap_or_default();
+    if reports.iter().any(StreamReport::is_telling) {
+        for path in unmet {
+            finding.note(format!("personal data: no record has {path}; check how it is written"));
+        }
+    }
     if let Err(error) = archived {
         finding.include("archive", &Finding::incomplete(crate::engine::with_sources(&error)));
     }
@@ -361,7 +399,8 @@ pub async fn run(
         connection,
         connector,
         started_ms: record.started_ms,
-        ended_ms: time.now_ms(),
+        // The clock may have gone back meanwhile.
+        ended_ms: time.now_ms().max(record.started_ms),
         first_request_ms: tally.first_request().map(|at| millis(at.saturating_sub(begun))),
         finding,
         traffic: tally.all(),

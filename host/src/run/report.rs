@@ -89,6 +89,14 @@ pub struct ReadEntry {
     pub watermark_after: Option<String>,
 }
 
+impl StreamReport {
+    /// Whether a field that no record had is one that the stream does not have: all of it was read, from the beginning.
+    pub(crate) fn is_telling(&self) -> bool {
+        let whole = self.finding.verdict != super::Verdict::Incomplete && self.mode == "full";
+        whole && self.records > 0 && self.reads.iter().all(|read| !read.resumed)
+    }
+}
+
 impl Report {
     /// Returns the number of records of all streams.
     pub fn records(&self) -> u64 {

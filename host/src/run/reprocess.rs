@@ -18,6 +18,7 @@ use super::replay::{Recorded, ReplayError, StreamMade};
 use super::{CommitError, LockError, PartLimits, sinks, state_path};
 use crate::engine::Engine;
 use crate::event::Observer;
+use crate::personal::Keys;
 use crate::sink::{Sink, SinkError};
 use crate::state::{
     BatchMode, BatchStatus, Commit, PageEntry, Part, PartStatus, Read, ReadEnd, ReadProgress, ReadStatus, Run,
@@ -131,6 +132,7 @@ pub async fn reprocess(
     wanted: Reprocess,
     engine: Arc<Engine>,
     observer: Arc<dyn Observer>,
+    keys: Keys,
 ) -> Result<Reprocessed, ReprocessError> {
     let Reprocess { out, stream, .. } = &wanted;
     let mut state = Sqlite::open(&state_path(out))?;
@@ -141,10 +143,11 @@ pub async fn reprocess(
     finish(&folder, stream, &mut state)?;
     let known = state.runs()?;
     let mut runs: Vec<&Run> = known.iter().filter(|run| wanted.runs.contains(&run.id)).collect();
-    runs.sort_by_key(|run| run.started_ms);
+    // By their order, which a clock that went back does not change.
+    runs.reverse();
     let mut recorded = Vec::new();
     for run in runs {
-        let load = Recorded::load(engine.clone(), out, &run.id, observer.clone())?;
+        let load = Recorded::load(engine.clone(), out, &run.id, observer.clone(), keys.clone())?;
         if !load.streams().contains(stream) {
             return Err(ReprocessError::NotInRun { run: run.id.clone(), stream: stream.clone() });
         }
