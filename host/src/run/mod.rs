@@ -312,7 +312,7 @@ pub async fn run(
             started_ms,
             personal: config.personal.as_ref().map(|personal| personal.settings.clone()),
         };
-        archive.note("", "session", serde_json::json!(note)).await?;
+        archive.note("", "session", note).await?;
     }
     let opened = described.open(config, &options.network, archive.clone(), &record.id, tally.clone())?;
     let opened = Arc::new(opened);

@@ -152,7 +152,7 @@ impl Opened {
         let limits = self.engine.limits();
         let seed = self.seed(label);
         call.seed = seed;
-        let noted = self.archive.note(label, "call", serde_json::json!(call)).await;
+        let noted = self.archive.note(label, "call", call).await;
         noted.map_err(|error| CallError::Host(error.into()))?;
         let recent = self.recent(label);
         let log = LogCtx::new(
