@@ -82,9 +82,14 @@ impl Elsewhere {
 pub fn needs(folder: &std::path::Path) -> Result<HashSet<(String, u32)>, super::Error> {
     let mut needed = HashSet::new();
     for line in Reader::open(folder)? {
-        if let Entry::Exchange(exchange) = line? {
-            let bodies = exchange.body.into_iter().chain(exchange.request.body);
-            needed.extend(bodies.filter_map(|body| Some((body.run?, body.segment))));
+        match line {
+            Ok(Entry::Exchange(exchange)) => {
+                let bodies = exchange.body.into_iter().chain(exchange.request.body);
+                needed.extend(bodies.filter_map(|body| Some((body.run?, body.segment))));
+            }
+            // A damaged line leads to no body any more.
+            Ok(Entry::Note(_)) | Err(super::Error::Damaged { .. }) => {}
+            Err(error) => return Err(error),
         }
     }
     Ok(needed)
