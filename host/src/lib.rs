@@ -19,6 +19,7 @@ pub mod event;
 pub mod grant;
 pub mod http;
 pub mod json;
+pub mod personal;
 pub mod record;
 pub mod run;
 pub mod schema;

@@ -227,7 +227,17 @@ pub fn bodies(manifest: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
             let number = |name: &str| -> anyhow::Result<usize> {
                 Ok(usize::try_from(body[name].as_u64().with_context(|| format!("no {name} in {body}"))?)?)
             };
-            let segment = fs::read(manifest.with_file_name(format!("bodies-{:06}.bin", number("segment")?)))?;
+            let segment = format!("bodies-{:06}.bin", number("segment")?);
+            // Of this archive, of an earlier run's, or of what is left of that.
+            let places = match body["run"].as_str() {
+                None => vec![manifest.with_file_name(&segment)],
+                Some(run) => {
+                    let other = manifest.ancestors().nth(3).context("no folder of runs")?.join(run);
+                    vec![other.join("archive").join(&segment), other.join("bodies").join(&segment)]
+                }
+            };
+            let there = places.iter().find(|path| path.exists()).with_context(|| format!("no segment for {body}"))?;
+            let segment = fs::read(there)?;
             let from = number("offset")?;
             let stored = segment.get(from..from + number("length")?).context("a body that is not there")?;
             let received = match body["stored"].as_str() {

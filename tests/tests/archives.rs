@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 use tests::{
     connection::Connection,
-    mock::{Action, Api, Change, Encoding, Endpoint, RetryAfter, Rule, offset::Offset},
+    mock::{Action, Api, Change, Encoding, Endpoint, RetryAfter, Rule, Shape, offset::Offset},
     program::{Ended, call},
     transcript::{Scene, compare, transcript},
 };
@@ -209,5 +209,76 @@ fn a_process_that_dies_in_the_middle_leaves_the_old_table_or_the_new_one() -> an
         let name = entry?.file_name().to_string_lossy().into_owned();
         ensure!(name.starts_with("part-") || name == "_schema.json", "{name} is left");
     }
+    Ok(())
+}
+
+/// What a run's archive takes on the disk.
+fn stored(connection: &Connection, run: &Value) -> anyhow::Result<u64> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(archive_of(connection, run)?)? {
+        bytes += entry?.metadata()?.len();
+    }
+    Ok(bytes)
+}
+
+fn sound(connection: &Connection) -> anyhow::Result<()> {
+    let verified = call(&["verify", &connection.out().display().to_string()])?;
+    ensure!(verified.code == Some(0) && !verified.stdout.contains("not checked: the "), "{verified:#?}");
+    Ok(())
+}
+
+#[test]
+fn what_an_earlier_run_stored_is_not_stored_again_and_stays_as_long_as_it_is_needed() -> anyhow::Result<()> {
+    let large = items().records(400).page_size(100, 100).shape(Shape::Large);
+    let api = Api::builder().endpoint(large).start()?;
+    let stream = json!({"name": "items", "path": "items", "records": "/items", "primary_key": ["id"],
+                        "pagination": {"offset": {"limit": 100}}});
+    let connection = Connection::new("rest", &json!({"base_url": api.url(""), "streams": [stream]}))?;
+    let first = connection.complete(&[])?.report;
+    let second = connection.complete(&[])?.report;
+    api.change("/items", &Change::Append(10));
+    let third = connection.complete(&[])?.report;
+    let [one, two, three] = [&first, &second, &third].map(|run| stored(&connection, run));
+    let (one, two, three) = (one?, two?, three?);
+    ensure!(one > 30_000 && two * 8 < one && three * 4 < one, "{one} bytes, then {two}, then {three}");
+    sound(&connection)?;
+    let harmless = works(&connection, &["archive", "prune", "--keep-runs", "1", "--dry-run"])?.stdout;
+    ensure!(harmless.contains("2 archives would be removed"), "{harmless}");
+
+    // Killed anywhere while it removes, it leaves what the others need; whoever comes next does the rest.
+    let out = connection.out();
+    for wait_ms in 0..6 {
+        let copy = out.with_file_name(format!("copy-{wait_ms}"));
+        let copied = std::process::Command::new("cp").arg("-r").args([&out, &copy]).status()?;
+        ensure!(copied.success(), "no copy");
+        let text = copy.display().to_string();
+        let mut child = tests::program::host(&["archive", "prune", "--keep-runs", "1", "--out", &text])?
+            .stdout(std::process::Stdio::null())
+            .spawn()?;
+        std::thread::sleep(Duration::from_millis(wait_ms * 3));
+        child.kill()?;
+        child.wait()?;
+        let replayed = call(&["replay", "--out", &text])?;
+        ensure!(replayed.code == Some(0), "{wait_ms}: {replayed:#?}");
+        let pruned = call(&["archive", "prune", "--keep-runs", "1", "--out", &text])?;
+        ensure!(pruned.code == Some(0) && pruned.stdout.contains("since others share them"), "{wait_ms}: {pruned:#?}");
+        let replayed = call(&["replay", "--out", &text])?;
+        ensure!(replayed.code == Some(0), "{wait_ms}: {replayed:#?}");
+    }
+
+    let pruned = works(&connection, &["archive", "prune", "--keep-runs", "1"])?.stdout;
+    ensure!(pruned.contains("2 archives removed") && pruned.contains("since others share them"), "{pruned}");
+    works(&connection, &["replay"])?;
+    sound(&connection)?;
+    works(&connection, &["archive", "export", "--to", &out.with_file_name("har").display().to_string()])?;
+    // A run that shares what is left of the first one; and when nobody needs that any more, it goes too.
+    connection.complete(&["--keep-runs", "1"])?;
+    works(&connection, &["replay"])?;
+    api.change("/items", &Change::InsertFront(1));
+    connection.complete(&["--archive-max-size", "1"])?;
+    works(&connection, &["replay"])?;
+    let left = fs::read_dir(out.join("_runs"))?.flatten().filter(|run| run.path().join("bodies").exists());
+    assert_eq!(left.count(), 0, "segments that nobody needs");
+    sound(&connection)?;
     Ok(())
 }

@@ -85,6 +85,15 @@ impl Stage {
         self.expect(&ended, 2)
     }
 
+    /// Runs a configuration that says this of personal data, which cannot start.
+    fn personal(&mut self, data: &str, more: &str, flags: &[&str]) -> anyhow::Result<()> {
+        let text = format!("{}{more}personal_data: {data}\n", configuration("https://api.example.com"));
+        let (config, out) = (self.scene.file("api.yaml", text)?, self.out());
+        let mut arguments = vec!["run", "rest", "--config", &config, "--out", &out];
+        arguments.extend(flags);
+        self.refused(&arguments)
+    }
+
     /// Reads `items` of a server, and compares what is said of its failure.
     fn fails(&mut self, base_url: &str, flags: &[&str]) -> anyhow::Result<()> {
         let (config, out) = (self.config(base_url)?, self.out());
@@ -96,6 +105,9 @@ impl Stage {
 }
 
 const SECRET: &str = "s3cr3t-0123456789";
+
+/// What makes the stream of [`configuration`] an incremental one.
+const INCREMENTAL: &str = "\x20   incremental: { cursor_field: updated_at, param: since }\n";
 
 fn configuration(base_url: &str) -> String {
     format!(
@@ -537,6 +549,89 @@ cases! {
         let other = stage.scene.file("other.yaml", configuration(&base(&api)).replace("limit: 100", "limit: 50"))?;
         stage.refused(&["run", "rest", "--config", &other, "--out", &out])
     }
+    out_state_truncated(stage) {
+        let api = api(Vec::new())?;
+        let (config, out) = (stage.config(&base(&api))?, stage.out());
+        stage.before(&["run", "rest", "--config", &config, "--out", &out])?;
+        let state = File::options().write(true).open(Path::new(&out).join("_state.db"))?;
+        state.set_len(state.metadata()?.len() / 2)?;
+        stage.refused(&["run", "rest", "--config", &config, "--out", &out])
+    }
+    out_state_empty(stage) {
+        let api = api(Vec::new())?;
+        let (config, out) = (stage.config(&base(&api))?, stage.out());
+        stage.before(&["run", "rest", "--config", &config, "--out", &out])?;
+        File::create(Path::new(&out).join("_state.db"))?;
+        stage.refused(&["run", "rest", "--config", &config, "--out", &out])
+    }
+    out_state_gone(stage) {
+        let api = api(Vec::new())?;
+        let (config, out) = (stage.config(&base(&api))?, stage.out());
+        stage.before(&["run", "rest", "--config", &config, "--out", &out])?;
+        fs::remove_file(Path::new(&out).join("_state.db"))?;
+        stage.refused(&["run", "rest", "--config", &config, "--out", &out])
+    }
+    out_state_held(stage) {
+        let (config, out) = (stage.config("https://api.example.com")?, stage.out());
+        fs::create_dir_all(&out)?;
+        let state = rusqlite::Connection::open(Path::new(&out).join("_state.db"))?;
+        state.execute_batch("CREATE TABLE other (a); BEGIN EXCLUSIVE")?;
+        stage.refused(&["run", "rest", "--config", &config, "--out", &out])
+    }
+
+    // Personal data.
+    personal_key_in_the_file(stage) {
+        let data = format!("{{ key: {SECRET}, streams: {{ items: {{ hash: [name] }} }} }}");
+        stage.personal(&data, "", &[])
+    }
+    personal_without_key(stage) {
+        stage.personal("{ streams: { items: { hash: [name] } } }", "", &[])
+    }
+    personal_misspelt(stage) {
+        stage.personal("{ streams: { items: { dorp: [name], mask: [a..b] } } }", "", &[])
+    }
+    personal_by_set(stage) {
+        let config = stage.config("https://api.example.com")?;
+        stage.refused(&["check", "rest", "--config", &config, "--set", "personal_data.streams.items.drop=name"])
+    }
+    personal_stream_unknown(stage) {
+        stage.personal("{ streams: { itmes: { drop: [name] } } }", "", &[])
+    }
+    personal_primary_key_dropped(stage) {
+        stage.personal("{ streams: { items: { drop: [id] } } }", "", &[])
+    }
+    personal_primary_key_masked(stage) {
+        stage.personal("{ streams: { '*': { mask: [/id] } } }", "", &[])
+    }
+    personal_cursor_dropped(stage) {
+        stage.personal("{ streams: { items: { drop: [updated_at] } } }", INCREMENTAL, &[])
+    }
+    personal_archive_of_nothing(stage) {
+        let (config, out) = (stage.config("https://api.example.com")?, stage.out());
+        stage.refused(&["run", "rest", "--config", &config, "--out", &out, "--archive", "redacted"])
+    }
+    personal_archive_of_a_record(stage) {
+        stage.personal("{ streams: { items: { drop: [/name] } } }", "", &["--archive", "redacted"])
+    }
+    personal_archive_of_the_cursor(stage) {
+        stage.personal("{ streams: { items: { mask: [updated_at] } } }", INCREMENTAL, &["--archive", "redacted"])
+    }
+    personal_key_gone(stage) {
+        let api = api(Vec::new())?;
+        let key = stage.scene.file("key", "0123456789abcdef0123456789abcdef")?;
+        let text = format!(
+            "{}personal_data: {{ key: \"${{file:{key}}}\", streams: {{ items: {{ hash: [name] }} }} }}\n",
+            configuration(&base(&api))
+        );
+        let (config, out) = (stage.scene.file("api.yaml", text)?, stage.out());
+        stage.before(&["run", "rest", "--config", &config, "--out", &out])?;
+        stage.before(&["replay", "--out", &out])?;
+        fs::write(&key, "another key, of another 16 bytes")?;
+        stage.call(&["replay", "--out", &out])?;
+        fs::remove_file(&key)?;
+        stage.refused(&["replay", "--out", &out])
+    }
+
     stream_unknown(stage) {
         let (config, out) = (stage.config("https://api.example.com")?, stage.out());
         stage.refused(&["run", "rest", "--config", &config, "--out", &out, "--stream", "itmes"])

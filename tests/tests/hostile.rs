@@ -21,6 +21,9 @@ use tests::{
 /// The secret that every case is configured with. It must never be seen.
 const SECRET: &str = "s3cr3t-0123456789";
 
+/// Personal data that one case gets and tells everybody. It must never be seen.
+const PERSON: &str = "ada@example.org";
+
 /// What is expected of a case, besides its transcript.
 #[derive(Default)]
 struct Case {
@@ -161,6 +164,7 @@ cases! {
     secret_elsewhere: Case::failed();
     secret_echoed: Case::failed();
     control_characters: Case::failed();
+    person_told: Case::failed().says(&["***"]);
 
     // Names and schemas.
     stream_name_path: Case::refused().says(&["../x"]);
@@ -206,6 +210,7 @@ static API: LazyLock<std::io::Result<Api>> = LazyLock::new(|| {
         .fault(whole("/many", json, format!("[{}{{}}]", "{},".repeat(500_000))))
         .fault(whole("/numbers", json, r#"{"numbers":[1,2]}"#.to_owned()))
         .fault(whole("/echo", json, format!(r#"{{"id":1,"token":"{SECRET}"}}"#)))
+        .fault(whole("/person", json, format!(r#"{{"id":1,"mail":"{PERSON}","home":{{"city":"{PERSON}-city"}}}}"#)))
         .fault(Rule::always(Action::Html).path("/html"))
         .start()
 });
@@ -260,6 +265,12 @@ fn run(name: &str, case: &Case) -> anyhow::Result<()> {
     for setting in [&url, &elsewhere, &token] {
         arguments.extend(["--set", setting]);
     }
+    let personal = "{\"personal_data\": {\"streams\": {\"items\": {\"mask\": [\"mail\"], \"drop\": [\"home\"]}}}}";
+    let config = scene.path("out.json").display().to_string();
+    if name == "person_told" {
+        fs::write(&config, personal)?;
+        arguments.extend(["--config", &config]);
+    }
     arguments.extend(case.flags);
     let mut ended = play(&program::host(&arguments)?)?;
     if case.sorted {
@@ -287,7 +298,9 @@ fn run(name: &str, case: &Case) -> anyhow::Result<()> {
     }
     let beside: Vec<String> =
         scene.names()?.into_iter().filter(|name| !["out", "connectors.lock"].contains(&name.as_str())).collect();
-    let beside: Vec<String> = beside.into_iter().filter(|name| !name.ends_with(".wasm")).collect();
+    let made = |name: &String| name.ends_with(".wasm") || name == "out.json";
+    let beside: Vec<String> = beside.into_iter().filter(|name| !made(name)).collect();
+    ensure!(!text.contains(PERSON), "personal data is to be seen\n{text}");
     ensure!(beside.is_empty(), "something was written beside the output folder: {beside:?}");
     ensure!(server(&ELSEWHERE)?.requests().is_empty(), "a request went to a host that no description names");
     if name != "secret_echoed" {

@@ -11,6 +11,7 @@ use crate::engine::guest::Guest;
 use crate::engine::limits::{Limit, LimitReached, Limits};
 use crate::http;
 use crate::json::{Document, JsonError};
+use crate::personal::Recent;
 use crate::record::{Ahead, Ready};
 
 /// A reason to reject a response is for people; longer ones are cut off.
@@ -25,6 +26,7 @@ pub struct HttpCtx {
     max_pending: usize,
     max_held_bytes: u64,
     json_depth: usize,
+    recent: Option<Arc<Recent>>,
 }
 
 impl HttpCtx {
@@ -39,7 +41,13 @@ impl HttpCtx {
             max_pending: limits.pending_requests,
             max_held_bytes: limits.held_bytes,
             json_depth: limits.json_depth,
+            recent: None,
         }
+    }
+
+    /// Remembers responses, so that texts can be cleaned of personal data in them.
+    pub(crate) fn remembering(self, recent: Option<Arc<Recent>>) -> Self {
+        Self { recent, ..self }
     }
 
     /// Counts bytes that the host keeps for the guest.
@@ -55,6 +63,9 @@ impl HttpCtx {
     fn hold(&self, response: http::Response, request: Arc<http::Request>) -> Result<Response, LimitReached> {
         let headers: usize = response.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
         let held = self.room(response.body.len() + headers + request.bytes())?;
+        if let Some(recent) = &self.recent {
+            recent.came(&response.body);
+        }
         Ok(Response {
             status: response.status,
             headers: response.headers,
@@ -232,6 +243,7 @@ impl wit::Host for HttpView<'_> {
         let Response { status, headers, attempts, request, .. } = self.table.delete(response)?;
         let rejected = http::Rejected { status, attempts, headers: &headers };
         let reason: String = reason.chars().take(MAX_REASON_CHARS).collect();
+        let reason = self.ctx.recent.as_ref().map_or(reason.clone(), |recent| recent.clean(&reason).into_owned());
         let result = client.reject(&self.ctx.read, &request, &rejected, &reason, retryable).await;
         self.receive(result, request)
     }

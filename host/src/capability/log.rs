@@ -1,6 +1,7 @@
 //! `log`: structured lines with the connector's name, bounded in volume. Standard output and error of a guest come here
 //! too (see [`super::wasi`]).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,6 +12,7 @@ use crate::engine::bindings::ingest::connector::log;
 use crate::engine::guest::Guest;
 use crate::engine::limits::{Limit, LimitReached};
 use crate::event::{Event, Level, Observer, printable};
+use crate::personal::Recent;
 
 /// State of the `log` interface. Clones share one volume.
 #[derive(Clone)]
@@ -20,12 +22,23 @@ pub struct LogCtx {
     secrets: Secrets,
     written: Arc<AtomicU64>,
     max_bytes: u64,
+    recent: Option<Arc<Recent>>,
 }
 
 impl LogCtx {
     /// Makes a log whose lines carry `target`, and that takes `max_bytes` of text.
     pub fn new(target: Arc<str>, observer: Arc<dyn Observer>, secrets: Secrets, max_bytes: u64) -> Self {
-        Self { target, observer, secrets, written: Arc::new(AtomicU64::new(0)), max_bytes }
+        Self { target, observer, secrets, written: Arc::new(AtomicU64::new(0)), max_bytes, recent: None }
+    }
+
+    /// Cleans lines of personal data in the last responses.
+    pub(crate) fn remembering(self, recent: Option<Arc<Recent>>) -> Self {
+        Self { recent, ..self }
+    }
+
+    fn clean(&self, text: &str) -> String {
+        let text = self.recent.as_ref().map_or(Cow::Borrowed(text), |recent| recent.clean(text));
+        printable(&self.secrets.redact(&text)).into_owned()
     }
 
     /// Writes one line.
@@ -44,13 +57,8 @@ impl LogCtx {
         self.observer.observe(Event::Log {
             target: self.target.to_string(),
             level,
-            message: printable(&self.secrets.redact(message)).into_owned(),
-            fields: fields
-                .iter()
-                .map(|(name, value)| {
-                    (printable(name).into_owned(), printable(&self.secrets.redact(value)).into_owned())
-                })
-                .collect(),
+            message: self.clean(message),
+            fields: fields.iter().map(|(name, value)| (printable(name).into_owned(), self.clean(value))).collect(),
         });
         Ok(())
     }

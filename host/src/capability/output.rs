@@ -20,6 +20,7 @@ use crate::engine::bindings::ingest::connector::output::{self as wit, Flow, Reco
 use crate::engine::guest::Guest;
 use crate::engine::limits::{Limit, LimitReached};
 use crate::json::{Document, JsonError};
+use crate::personal::{Failed, Recent};
 use crate::record;
 
 /// A page on its way from a connector to its stream's writer.
@@ -71,16 +72,23 @@ pub trait Outlet: Send {
 pub struct OutputCtx {
     outlet: Option<Box<dyn Outlet>>,
     max_page_bytes: usize,
+    recent: Option<Arc<Recent>>,
 }
 
 impl OutputCtx {
     /// Makes the interface; without an outlet, as for a description, emitting ends the guest.
     pub fn new(outlet: Option<Box<dyn Outlet>>, max_page_bytes: usize) -> Self {
-        Self { outlet, max_page_bytes }
+        Self { outlet, max_page_bytes, recent: None }
+    }
+
+    /// Takes personal data out of pages and excerpts.
+    pub(crate) fn treating(self, recent: Option<Arc<Recent>>) -> Self {
+        Self { recent, ..self }
     }
 
     pub(crate) fn shapes(&self) -> Option<Arc<record::Shapes>> {
-        self.outlet.as_ref()?.shapes()
+        // What is to be treated is treated as text, before it is decoded.
+        self.outlet.as_ref().filter(|_| self.recent.is_none())?.shapes()
     }
 }
 
@@ -111,6 +119,14 @@ pub enum EmitError {
     /// The checkpoint is no text to keep with every page.
     #[error("the connector's checkpoint is longer than {MAX_MARK_BYTES} bytes: {0}")]
     Checkpoint(usize),
+    /// Personal data can't be taken out.
+    #[error("{from} cannot be taken as records: {reason}")]
+    Untreated {
+        /// Where it is from.
+        from: String,
+        /// Why.
+        reason: String,
+    },
     /// The pointer is malformed.
     #[error("the connector selected by something that is no JSON pointer: {0}")]
     Pointer(String),
@@ -160,7 +176,7 @@ impl OutputView<'_> {
                     return Err(EmitError::NothingThere {
                         pointer: selection.pointer,
                         url: url.clone(),
-                        excerpt: excerpt(response.document.body()),
+                        excerpt: excerpt(response.document.body(), self.ctx.recent.as_deref()),
                     }
                     .into());
                 };
@@ -187,8 +203,14 @@ impl OutputView<'_> {
 }
 
 /// Returns the start of a body for an error's text.
-fn excerpt(body: &[u8]) -> String {
+fn excerpt(body: &[u8], recent: Option<&Recent>) -> String {
     const EXCERPT_BYTES: usize = 200;
+    let treated = match recent.map(|recent| recent.treatment().body(body)) {
+        None | Some(Ok(None)) => None,
+        Some(Ok(treated)) => treated,
+        Some(Err(_)) => return crate::personal::withheld(body),
+    };
+    let body = treated.as_deref().unwrap_or(body);
     String::from_utf8_lossy(body.get(..EXCERPT_BYTES).unwrap_or(body)).into_owned()
 }
 
@@ -197,7 +219,10 @@ impl wit::Host for OutputView<'_> {
         if let Some(checkpoint) = page.checkpoint.as_ref().filter(|checkpoint| checkpoint.len() > MAX_MARK_BYTES) {
             return Err(EmitError::Checkpoint(checkpoint.len()).into());
         }
-        let (records, ready, origin) = self.page(page.records)?;
+        let (mut records, ready, origin) = self.page(page.records)?;
+        if let Some(recent) = self.ctx.recent.clone() {
+            records = treated(recent, records, origin.as_ref()).await?;
+        }
         let emitted = Emitted {
             page: records,
             ready,
@@ -214,6 +239,40 @@ impl wit::Host for OutputView<'_> {
         let outlet = self.ctx.outlet.as_mut().ok_or(EmitError::OutsideRead)?;
         Ok(if outlet.emit(emitted).await? { Flow::Continue } else { Flow::Stop })
     }
+}
+
+/// Pages beyond this size are treated on a thread for blocking work: it takes some milliseconds.
+const INLINE_TREAT_BYTES: usize = 1 << 20;
+
+/// Takes personal data out of a page.
+async fn treated(
+    recent: Arc<Recent>,
+    mut page: record::Page,
+    origin: Option<&Origin>,
+) -> wasmtime::Result<record::Page> {
+    let (page, treated) = if page.range.len() <= INLINE_TREAT_BYTES {
+        let treated = recent.treatment().page(&mut page);
+        (page, treated)
+    } else {
+        let work = move || {
+            let treated = recent.treatment().page(&mut page);
+            (page, treated)
+        };
+        tokio::task::spawn_blocking(work).await?
+    };
+    treated.map_err(|failed| untreated(failed, &page, origin))?;
+    Ok(page)
+}
+
+/// Says why a page cannot be treated, and so not be taken.
+fn untreated(failed: Failed, page: &record::Page, origin: Option<&Origin>) -> EmitError {
+    let from = origin
+        .map_or_else(|| "a page that the connector made".to_owned(), |from| format!("the answer of {}", from.url));
+    let reason = match failed {
+        Failed::Json(stop) => record::refused(page, stop).to_string(),
+        Failed::NoKey => "a field has to be hashed, and the key for that is not there".to_owned(),
+    };
+    EmitError::Untreated { from, reason }
 }
 
 struct Output;

@@ -2,13 +2,15 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use host::http::Archive;
 use host::http::archive::{Entry, Reader, RecordedExchange, har};
+use host::run::retention::{self, Pruned, Retention};
 use host::run::run_folder;
-use host::state::{Run, RunStatus};
+use host::state::Run;
+use host::time::{SystemClock, Time};
 
 use super::print::Out;
 use super::units::{self, parse_bytes, parse_duration};
@@ -83,11 +85,14 @@ struct PruneArgs {
     #[command(flatten)]
     folder: Folder,
     /// Remove archives of runs that ended longer ago than this: 30d, 12h.
-    #[arg(long, value_name = "TIME", value_parser = parse_duration, required_unless_present = "keep_bytes")]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, required_unless_present_any = ["keep_bytes", "keep_runs"])]
     older_than: Option<Duration>,
     /// Remove archives, the oldest first, until no more than this is left: 10GiB.
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     keep_bytes: Option<u64>,
+    /// Remove all archives of a connection but the newest so many.
+    #[arg(long, value_name = "N")]
+    keep_runs: Option<usize>,
     /// Only say what would be removed.
     #[arg(long)]
     dry_run: bool,
@@ -226,48 +231,31 @@ fn export(args: &ExportArgs, out: &mut Out) -> Result<Exit, CliError> {
 }
 
 fn prune(args: &PruneArgs, out: &mut Out) -> Result<Exit, CliError> {
-    let folder = &args.folder.out;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let before_ms = args.older_than.map(|age| u64::try_from(now.saturating_sub(age).as_millis()).unwrap_or(u64::MAX));
-    let runs = runs::load(folder)?;
-    let mut sizes: Vec<(Run, u64)> =
-        runs.into_iter().filter_map(|run| size(&archive_folder(folder, &run)).map(|bytes| (run, bytes))).collect();
-    let mut left: u64 = sizes.iter().map(|(_, bytes)| bytes).sum();
-    sizes.reverse();
-    let (mut removed, mut freed, mut unfinished) = (0_u64, 0_u64, 0_u64);
-    for (run, bytes) in sizes {
-        let too_old = before_ms.is_some_and(|before| run.ended_ms.unwrap_or(u64::MAX) < before);
-        let too_much = args.keep_bytes.is_some_and(|keep| left > keep);
-        if !too_old && !too_much {
-            continue;
-        }
-        // It may go on, and a page that it has not committed yet needs its exchanges.
-        if run.status != RunStatus::Ended {
-            unfinished += 1;
-            continue;
-        }
-        if !args.dry_run {
-            remove(&archive_folder(folder, &run))?;
-        }
-        let what = if args.dry_run { "would remove" } else { "removed" };
-        out.line(format!("{what} the archive of run {} ({})", run.id, units::bytes(bytes)))?;
-        removed += 1;
-        freed += bytes;
-        left = left.saturating_sub(bytes);
+    runs::load(&args.folder.out)?;
+    let retention = Retention {
+        runs: args.keep_runs,
+        age: args.older_than,
+        bytes: args.keep_bytes,
+        dry_run: args.dry_run,
+        ..Retention::default()
+    };
+    let pruned = retention::prune(&args.folder.out, &retention, SystemClock::new().now_ms())?;
+    let what = if args.dry_run { "would remove" } else { "removed" };
+    for (run, bytes) in &pruned.removed {
+        out.line(format!("{what} the archive of run {run} ({})", units::bytes(*bytes)))?;
     }
+    for connection in &pruned.busy {
+        out.line(format!("a run of {connection} is under way: its archives stay"))?;
+    }
+    let Pruned { removed, freed, left, unfinished, shared, .. } = pruned;
     if unfinished > 0 {
         out.line(format!("{unfinished} archives of unfinished runs stay; run their commands again to finish them"))?;
     }
+    if shared > 0 {
+        out.line(format!("{} of removed archives stay, since others share them", units::bytes(shared)))?;
+    }
     let what = if args.dry_run { "would be removed" } else { "removed" };
-    out.line(format!("{removed} archives {what}, {} freed, {} left", units::bytes(freed), units::bytes(left)))?;
+    let (freed, left) = (units::bytes(freed), units::bytes(left));
+    out.line(format!("{} archives {what}, {freed} freed, {left} left", removed.len()))?;
     Ok(Exit::Complete)
-}
-
-/// Removes an archive so that what is left of one after a crash is never taken for a whole one.
-fn remove(folder: &Path) -> Result<(), CliError> {
-    let doomed = folder.with_file_name("archive.removed");
-    let removed = std::fs::rename(folder, &doomed).and_then(|()| std::fs::remove_dir_all(&doomed));
-    removed.map_err(|error| {
-        CliError::output(format!("cannot remove {}: {error}", folder.display())).next("check the folder's permissions")
-    })
 }

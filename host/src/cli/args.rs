@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use host::auth::Store;
 use host::auth::store::StoreError;
-use host::config::{self, Source, Sources};
+use host::config::{self, LoadError, Source, Sources};
 use host::engine::Engine;
 use host::engine::cache::Cache;
 use host::engine::limits::Limits;
@@ -409,6 +409,22 @@ impl Source for Outside<'_> {
     fn secret(&self, name: &str) -> Result<Option<String>, StoreError> {
         self.0.value(name)
     }
+}
+
+/// Looks up the keys by which runs of an output folder hashed personal data.
+pub(crate) fn keys(out: &Path) -> host::personal::Keys {
+    let out = out.to_owned();
+    Arc::new(move |connection, reference| {
+        let store = Store::new(&out, connection, Arc::new(Keys::new()));
+        config::look_up(reference, &Outside(&store)).map_err(|error| match &error {
+            LoadError::File { path, source, .. } => format!("its key cannot be read: {path}: {source}"),
+            LoadError::Env { name, .. } => format!("its key is not there: the environment variable {name} is not set"),
+            LoadError::Secret { name, .. } => {
+                format!("its key is not there: no value {name} is stored for the connection")
+            }
+            _ => format!("its key cannot be had: {error}"),
+        })
+    })
 }
 
 impl ConfigArgs {

@@ -7,8 +7,10 @@ use host::config::{ConfigError, LoadError as ConfigLoadError};
 use host::engine::component::LoadError;
 use host::engine::{CallError, with_sources as chain};
 use host::http::archive::{self, har};
+use host::personal::PersonalError;
 use host::run::replay::ReplayError;
 use host::run::reprocess::ReprocessError;
+use host::run::retention::RetentionError;
 use host::run::verify::VerifyError;
 use host::run::{CommitError, LockError, OpenError, RunError};
 use host::state::StateError;
@@ -139,6 +141,16 @@ impl From<archive::Error> for CliError {
     }
 }
 
+impl From<RetentionError> for CliError {
+    fn from(error: RetentionError) -> Self {
+        match error {
+            RetentionError::State(error) => error.into(),
+            RetentionError::Archive(error) => error.into(),
+            error => Self::new(Kind::Output, chain(&error)).next("check the folder's permissions"),
+        }
+    }
+}
+
 impl From<VerifyError> for CliError {
     fn from(error: VerifyError) -> Self {
         match error {
@@ -193,6 +205,7 @@ impl From<ReplayError> for CliError {
             }
             ReplayError::Older(_) => usage("run it again with this host"),
             ReplayError::NoConnector(_) => usage("give the connector with --with"),
+            ReplayError::Key(_) => usage("give it the key that the run had, where its configuration said it is"),
             ReplayError::NoStream(_) => usage("list the streams with `host report`"),
             ReplayError::NotRecorded(_) => Self::new(Kind::Connector, chain(&error))
                 .next("a connector can be tried on a recording only as far as it makes the recorded requests")
@@ -320,7 +333,8 @@ impl From<host::grant::LockError> for CliError {
 impl From<StateError> for CliError {
     fn from(error: StateError) -> Self {
         let next = match &error {
-            StateError::Damaged { .. } => {
+            StateError::Busy { .. } => "end what holds it, which `fuser` names, then run again; nothing was changed",
+            StateError::Damaged { .. } | StateError::Lost { .. } => {
                 "restore the file from a backup, or give another --out and read everything again; the parts stay readable"
             }
             StateError::Newer { .. } => "use the newer host, or give another --out",
@@ -358,6 +372,29 @@ impl From<RunError> for CliError {
                 let next = match host::config::nearest(wanted, known) {
                     Some(near) => format!("did you mean {near}?"),
                     None => format!("name one of: {}", known.join(", ")),
+                };
+                (Kind::Config, next)
+            }
+            RunError::Personal(error) => {
+                let next = match error {
+                    PersonalError::NoStream { wanted, known } => match host::config::nearest(wanted, known) {
+                        Some(near) => format!("did you mean {near}?"),
+                        None => format!("name one of: {}, or * for all", known.join(", ")),
+                    },
+                    PersonalError::Needed { what: "the primary key", .. } => {
+                        "hash it instead, which keeps records apart, or narrow the path".to_owned()
+                    }
+                    PersonalError::Needed { .. } => "hash or mask it instead, or narrow the path".to_owned(),
+                    PersonalError::Nothing => {
+                        "write down which fields are personal data at personal_data, or keep --archive full".to_owned()
+                    }
+                    PersonalError::Anchored { .. } => {
+                        "write it as owner.email, which is found at any depth, or keep --archive full or none"
+                            .to_owned()
+                    }
+                    PersonalError::Cursor { .. } => {
+                        "leave the field as it is, or keep --archive full or none".to_owned()
+                    }
                 };
                 (Kind::Config, next)
             }

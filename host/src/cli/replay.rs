@@ -9,7 +9,7 @@ use host::run::replay::{Difference, Recorded, ReplayReport, compare};
 use host::run::state_path;
 use host::state::Sqlite;
 
-use super::args::{CacheArgs, LimitArgs};
+use super::args::{CacheArgs, LimitArgs, keys};
 use super::print::Out;
 use super::progress::{Progress, Style};
 use super::scratch::Scratch;
@@ -45,7 +45,7 @@ pub(crate) struct ReplayArgs {
 pub(crate) async fn replay(args: ReplayArgs, out: &mut Out) -> Result<Exit, CliError> {
     let run = runs::find(&args.out, args.run.as_deref())?;
     let observer: Arc<dyn Observer> = Arc::new(Progress::new(Style::Quiet));
-    let recorded = Recorded::load(args.cache.engine(&args.limits)?, &args.out, &run.id, observer)?;
+    let recorded = Recorded::load(args.cache.engine(&args.limits)?, &args.out, &run.id, observer, keys(&args.out))?;
     match &args.with {
         Some(connector) => with(&args, &recorded, connector, out).await,
         None => again(&args, &recorded, out).await,

@@ -8,7 +8,7 @@ use host::event::Observer;
 use host::run::PartLimits;
 use host::run::reprocess::{Reprocess, reprocess as make};
 
-use super::args::{CacheArgs, LimitArgs};
+use super::args::{CacheArgs, LimitArgs, keys};
 use super::print::Out;
 use super::progress::{Progress, Style};
 use super::units::{self, parse_bytes};
@@ -54,7 +54,7 @@ pub(crate) async fn reprocess(args: ReprocessArgs, out: &mut Out) -> Result<Exit
         parts: PartLimits { rows: args.part_rows.max(1), bytes: args.part_bytes.max(1), ..PartLimits::default() },
     };
     let observer: Arc<dyn Observer> = Arc::new(Progress::new(Style::Quiet));
-    let made = make(wanted, args.cache.engine(&args.limits)?, observer).await?;
+    let made = make(wanted, args.cache.engine(&args.limits)?, observer, keys(&args.out)).await?;
     if args.json {
         out.line(serde_json::to_string_pretty(&made).unwrap_or_default())?;
         return Ok(Exit::Complete);

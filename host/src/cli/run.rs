@@ -7,15 +7,17 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use host::config::OnDrift;
 use host::event::Observer;
+use host::run::retention::{self, Retention};
 use host::run::{Format, Options, PartLimits, Stop, Stopper, Verdict};
 use host::schema::drift::Policy;
+use host::time::{SystemClock, Time};
 
 use super::args::{ConfigArgs, ConnectorArgs, LimitArgs, NetworkArgs, store};
 use super::grant::GrantArgs;
 use super::print::{self, Out};
 use super::progress::{Progress, Style};
 use super::summary;
-use super::units::{parse_bytes, parse_duration};
+use super::units::{self, parse_bytes, parse_duration};
 use super::{CliError, Exit};
 
 /// Arguments of `host run`.
@@ -57,9 +59,23 @@ pub(crate) struct RunArgs {
     /// Streams and partitions that are read at the same time.
     #[arg(long, value_name = "N", default_value_t = 4)]
     concurrency: usize,
-    /// Keep no copy of requests and responses; such a run cannot be replayed.
-    #[arg(long)]
+    /// What is kept of requests and responses: full, as they are; redacted, with personal data treated as in the records (see
+    /// personal_data in the README); none, and such a run cannot be replayed.
+    #[arg(long, value_enum, default_value_t = ArchiveArg::Full)]
+    archive: ArchiveArg,
+    /// The same as --archive none.
+    #[arg(long, conflicts_with = "archive")]
     no_archive: bool,
+    /// After the run, remove all archives of the connection but the newest so many.
+    #[arg(long, value_name = "N", help_heading = "Archives")]
+    keep_runs: Option<usize>,
+    /// After the run, remove archives of the connection whose runs ended longer ago than this: 30d, 12h.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, help_heading = "Archives")]
+    archive_max_age: Option<Duration>,
+    /// After the run, remove archives of the connection, the oldest first, until no more than this is left: 10GiB. The
+    /// newest stays in any case.
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes, help_heading = "Archives")]
+    archive_max_size: Option<u64>,
     /// Most records in a file.
     #[arg(long, value_name = "N", default_value_t = 2_000_000)]
     part_rows: u64,
@@ -84,6 +100,16 @@ pub(crate) struct RunArgs {
     network: NetworkArgs,
     #[command(flatten)]
     limits: LimitArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ArchiveArg {
+    /// As they are.
+    Full,
+    /// With personal data treated.
+    Redacted,
+    /// Nothing.
+    None,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -129,6 +155,14 @@ pub(crate) async fn run(args: RunArgs, out: &mut Out) -> Result<Exit, CliError> 
     let came_along = args.connector.came_along()?;
     let grant = args.grant.decide(&described, &config, args.config.file(), came_along).map_err(about)?;
     drop(config);
+    let retention = Retention {
+        connection: Some(connection.clone()),
+        runs: args.keep_runs,
+        age: args.archive_max_age,
+        bytes: args.archive_max_size,
+        spare_newest: true,
+        dry_run: false,
+    };
     let options = Options {
         connection,
         out: args.out.clone(),
@@ -145,13 +179,26 @@ pub(crate) async fn run(args: RunArgs, out: &mut Out) -> Result<Exit, CliError> 
         keep_state: args.keep_state,
         concurrency: args.concurrency,
         parts: PartLimits { rows: args.part_rows.max(1), bytes: args.part_bytes.max(1), age: args.part_age },
-        archive: !args.no_archive,
+        archive: !args.no_archive && args.archive != ArchiveArg::None,
+        redact_archive: args.archive == ArchiveArg::Redacted,
         network: host::run::Network { grant, ..args.network.network(Some(&args.out), store)? },
     };
     let report = host::run::run(described, options, observer, stop).await;
     let report = report.map_err(|error| CliError::from(error).about(&args.connector.connector))?;
     ticker.abort();
     progress.finish();
+    if retention.is_limited() {
+        // The run is over and reported, whatever becomes of the old archives.
+        match retention::prune(&args.out, &retention, SystemClock::new().now_ms()) {
+            Ok(pruned) if pruned.removed.is_empty() => {}
+            Ok(pruned) => progress.announce(&format!(
+                "removed {} archives of earlier runs, {} freed",
+                pruned.removed.len(),
+                units::bytes(pruned.freed)
+            )),
+            Err(error) => progress.announce(&format!("old archives stay: {}", host::engine::with_sources(&error))),
+        }
+    }
     if args.json {
         out.line(serde_json::to_string_pretty(&report).unwrap_or_default())?;
     } else if args.quiet {

@@ -7,7 +7,7 @@ use clap::Args;
 use host::event::Observer;
 use host::run::verify;
 
-use super::args::{CacheArgs, LimitArgs};
+use super::args::{CacheArgs, LimitArgs, keys};
 use super::print::Out;
 use super::progress::{Progress, Style};
 use super::scratch::Scratch;
@@ -37,7 +37,7 @@ pub(crate) async fn verify(args: VerifyArgs, out: &mut Out) -> Result<Exit, CliE
     let observer: Arc<dyn Observer> = Arc::new(Progress::new(Style::Quiet));
     let engine = if args.no_replay { None } else { Some(args.cache.engine(&args.limits)?) };
     let scratch = Scratch::new(&args.out)?;
-    let found = verify::verify(&args.out, engine, scratch.path(), observer).await?;
+    let found = verify::verify(&args.out, engine, scratch.path(), observer, keys(&args.out)).await?;
     if args.json {
         out.line(serde_json::to_string_pretty(&found).unwrap_or_default())?;
     } else {

@@ -132,6 +132,15 @@ pub fn load(file: Option<(&str, &str)>, settings: &[String], source: &dyn Source
     Ok(Sources { value, settings: filled, outside })
 }
 
+/// Looks a value up by its reference again, as `${env:NAME}`, for a replay.
+///
+/// # Errors
+///
+/// When it is not there.
+pub fn look_up(reference: &str, source: &dyn Source) -> Result<String, LoadError> {
+    Ok(expand(reference, "/personal_data/key", source)?.0)
+}
+
 fn parse(name: &str, text: &str) -> Result<Value, LoadError> {
     let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
     let syntax = |format, reason: String| LoadError::Syntax { format, reason };

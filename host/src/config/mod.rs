@@ -8,10 +8,11 @@ mod validate;
 
 use serde_json::Value;
 
-pub use self::load::{LoadError, Source, Sources, load};
+pub use self::load::{LoadError, Source, Sources, load, look_up};
 pub use self::on_drift::OnDrift;
 pub use self::validate::{Problem, SchemaError, SchemaFacts, nearest};
 use crate::auth::{Choice, Scheme, Secrets};
+use crate::personal;
 
 /// A configuration that fits its connector.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub struct Config {
     pub on_drift: OnDrift,
     /// How requests are let in, where the connector's description has schemes and the user picks one.
     pub auth: Option<Choice>,
+    /// What is done with personal data in the records.
+    pub(crate) personal: Option<personal::Given>,
     /// Secrets given in plain text in a configuration file or on the command line, and values from the environment or a
     /// file that the connector does not declare as secret: things to warn of.
     pub warnings: Vec<String>,
@@ -49,6 +52,8 @@ pub enum ConfigError {
 
 /// The host's own part of a configuration that says how requests are let in.
 const AUTH: &str = "auth";
+/// Where it says what is done with personal data.
+const PERSONAL: &str = "/personal_data";
 
 /// Takes a part of the host's out of a configuration, with what the command line sets of it.
 fn take(name: &str, given: &mut Sources) -> Result<Value, Problem> {
@@ -74,6 +79,21 @@ fn take(name: &str, given: &mut Sources) -> Result<Value, Problem> {
     Ok(auth)
 }
 
+fn is_personal(key: &str) -> bool {
+    key == "personal_data" || key.starts_with("personal_data.")
+}
+
+/// Takes what is said of personal data out of a configuration: it is the host's, whatever the connector.
+fn take_personal(value: &mut Value, sources: &Sources) -> Result<Option<personal::Given>, Vec<Problem>> {
+    let given = value.as_object_mut().and_then(|members| members.shift_remove("personal_data")).unwrap_or_default();
+    if sources.settings.iter().any(|(key, _)| is_personal(key)) {
+        let reason = "write it into a configuration file (--config), not with --set".to_owned();
+        return Err(vec![Problem { place: PERSONAL.to_owned(), reason }]);
+    }
+    let key = sources.outside.iter().find(|(pointer, _)| pointer == "/personal_data/key");
+    personal::read(&given, key.map(|(_, from)| from.as_str()))
+}
+
 fn list(problems: &[Problem]) -> String {
     problems.iter().map(|problem| format!("  {problem}")).collect::<Vec<_>>().join("\n")
 }
@@ -97,6 +117,11 @@ impl Config {
     pub fn with_schemes(given: Sources, schema: &str, schemes: &[Scheme]) -> Result<Self, ConfigError> {
         let schema = validate::Schema::parse(schema)?;
         let mut given = given;
+        let mut value = given.value.clone();
+        let personal = take_personal(&mut value, &given);
+        given.value = value;
+        given.outside.retain(|(pointer, _)| !pointer.starts_with(PERSONAL));
+        given.settings.retain(|(key, _)| !is_personal(key));
         let mut own = |name: &str, is_ours: bool| match is_ours {
             true => take(name, &mut given).map_err(|problem| ConfigError::Invalid(vec![problem])),
             false => Ok(Value::Null),
@@ -125,6 +150,10 @@ impl Config {
             problems.extend(wrong);
             OnDrift::default()
         });
+        let personal = personal.unwrap_or_else(|wrong| {
+            problems.extend(wrong);
+            None
+        });
         if !problems.is_empty() {
             return Err(ConfigError::Invalid(problems));
         }
@@ -140,13 +169,18 @@ impl Config {
         let (given, _) = secrets::split(given, &places, Secrets::default()).map_err(ConfigError::Secret)?;
         let (visible, secrets) = secrets::split(value, &places, hidden).map_err(ConfigError::Secret)?;
         let secret_places = places.iter().map(|place| validate::general_place(place)).collect();
-        Ok(Self { visible, secrets, given, secret_places, on_drift, auth, warnings })
+        Ok(Self { visible, secrets, given, secret_places, on_drift, auth, personal, warnings })
     }
 
-    /// Returns a digest of what the connector reads by: everything but the secrets, which may be renewed at any time.
+    /// Returns a digest of what the connector reads by: everything but the secrets, which may be renewed at any time. What is
+    /// done with personal data counts too, and its key: records hashed by another one are other records.
     pub fn digest(&self) -> String {
         use sha2::Digest;
-        crate::engine::cache::hex(sha2::Sha256::digest(canonical(&self.visible).as_bytes()).as_slice())
+        let mut text = canonical(&self.visible);
+        if let Some(personal) = &self.personal {
+            text.push_str(&canonical(&serde_json::json!([personal.settings.streams, personal.settings.fingerprint])));
+        }
+        crate::engine::cache::hex(sha2::Sha256::digest(text.as_bytes()).as_slice())
     }
 }
 

@@ -7,7 +7,7 @@ use super::receive::Answer;
 use super::request::Template;
 use super::retry::{Decision, Outcome};
 use super::transport::{Failure, FailureKind};
-use super::{Client, Error, breaker, budget, budget_name, credentials, http_date, learned};
+use super::{Client, Error, breaker, budget, budget_name, credentials, http_date, learned, receive};
 use crate::auth::{Key, Session, Stamp};
 use crate::event::Event;
 
@@ -64,6 +64,10 @@ impl Client {
             ..Exchange::default()
         };
         let mut outcome = self.receive(result, &mut exchange).await;
+        if let Some(personal) = config.personal.as_ref().filter(|personal| personal.redacts_archive()) {
+            let decoded = outcome.as_ref().ok().map(|answer| answer.body.clone());
+            exchange = receive::redacted(personal, exchange, decoded).await?;
+        }
         let number = config.archive.append(exchange).await?;
         if let Ok(answer) = &mut outcome {
             answer.exchange = number;

@@ -55,6 +55,9 @@ impl Breakers {
     pub(super) fn check(&self, name: &str, now_ms: u64) -> Result<(), (u64, u32)> {
         let mut hosts = self.hosts();
         let Some(host) = hosts.get_mut(name).filter(|host| host.open_until_ms > 0) else { return Ok(()) };
+        // A clock that went back makes no rest longer than the longest.
+        let longest_ms = u64::try_from(LONGEST_REST.max(self.rules.rest).as_millis()).unwrap_or(u64::MAX);
+        host.open_until_ms = host.open_until_ms.min(now_ms.saturating_add(longest_ms));
         if now_ms < host.open_until_ms || host.probing {
             return Err((host.open_until_ms.max(now_ms), host.failures));
         }

@@ -135,7 +135,7 @@ impl Client {
                     return Ok(Response { status, headers, body, url, attempts, received_bytes, method, exchange });
                 }
                 _ => {
-                    let excerpt = self.excerpt(&answer.body);
+                    let excerpt = self.excerpt(read, &answer.body);
                     return Err(Error::Status { status: answer.status, attempts, excerpt });
                 }
             }

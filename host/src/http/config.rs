@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{Archive, BreakerRules, HeaderNames, Policy, Pool, Rates, Tape, Transport, retry};
 use crate::auth::{Secrets, Session};
 use crate::event::{Observer, Silent};
+use crate::personal::Personal;
 use crate::time::{SystemClock, Time};
 
 /// Everything that a client needs.
@@ -47,6 +48,8 @@ pub struct Config {
     pub seed: u64,
     /// Answers instead of the transport, in a replay.
     pub tape: Option<Arc<Tape>>,
+    /// What is done with personal data in excerpts of answers, and in the archive.
+    pub personal: Option<Arc<Personal>>,
 }
 
 impl Config {
@@ -71,6 +74,7 @@ impl Config {
             user_agent: concat!("ingest-host/", env!("CARGO_PKG_VERSION")).to_owned(),
             seed: fastrand::u64(..),
             tape: None,
+            personal: None,
         }
     }
 }

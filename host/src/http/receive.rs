@@ -1,11 +1,14 @@
 //! An answer as it came becomes one that can be shown: decoded, and with every secret redacted.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
-use super::Client;
 use super::archive::Exchange;
 use super::encoding::{Codings, DecodeError};
 use super::transport::{Failure, FailureKind, Incoming};
+use super::{Client, Error};
+use crate::personal::{self, Personal};
 
 /// Bytes of a body that an error quotes.
 const EXCERPT_BYTES: usize = 1024;
@@ -91,13 +94,38 @@ impl Client {
         Err(Failure { text, ..failure })
     }
 
-    pub(super) fn excerpt(&self, body: &Bytes) -> String {
+    pub(super) fn excerpt(&self, read: &str, body: &Bytes) -> String {
+        let personal = self.shared.config.personal.as_ref().and_then(|personal| personal.of(read));
+        let body = &match personal.as_ref().map(|treatment| treatment.body(body)) {
+            None | Some(Ok(None)) => body.clone(),
+            Some(Ok(Some(treated))) => Bytes::from(treated),
+            Some(Err(_)) => return personal::withheld(body),
+        };
         let start = body.get(..EXCERPT_SOURCE_BYTES.min(body.len())).unwrap_or_default();
         let text = String::from_utf8_lossy(start);
         let text = self.shared.config.secrets.redact(&text);
         let end = (0..=EXCERPT_BYTES.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
         text.get(..end).unwrap_or_default().to_owned()
     }
+}
+
+/// Takes personal data out of what the archive keeps of an exchange.
+pub(super) async fn redacted(
+    personal: &Arc<Personal>,
+    mut exchange: Exchange,
+    decoded: Option<Bytes>,
+) -> Result<Exchange, Error> {
+    if decoded.as_ref().is_none_or(|body| body.len() <= INLINE_DECODE_BYTES) {
+        personal.redact(&mut exchange, decoded.as_ref());
+        return Ok(exchange);
+    }
+    let personal = Arc::clone(personal);
+    let work = move || {
+        personal.redact(&mut exchange, decoded.as_ref());
+        exchange
+    };
+    let crashed = |_| Error::Unreachable("the host crashed while it took personal data out of an answer".to_owned());
+    tokio::task::spawn_blocking(work).await.map_err(crashed)
 }
 
 async fn decode(encoding: &str, body: &Bytes, max_bytes: u64) -> Result<Bytes, DecodeError> {

@@ -36,6 +36,12 @@ pub use self::table::{Refused, Table};
 pub(crate) use self::table::{content_hash, key_hash};
 pub(crate) use self::walk::Walker;
 
+/// Says why a page is no JSON, by the position where that shows.
+pub(crate) fn refused(page: &Page, stop: crate::json::scan::Stop) -> RecordError {
+    let bounds = Bounds { max_depth: crate::json::MAX_DEPTH, max_bytes: usize::MAX };
+    records::explain(page, stop.into(), bounds)
+}
+
 /// What is known of a page whose records were taken over.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Appended {

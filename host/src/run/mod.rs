@@ -22,6 +22,7 @@ mod recording;
 pub mod replay;
 pub mod report;
 pub mod reprocess;
+pub mod retention;
 mod sinks;
 mod stream;
 mod tally;
@@ -53,6 +54,7 @@ use crate::config::{OnDrift, Sources};
 use crate::engine::bindings::exports::ingest::connector::source::StreamInfo;
 use crate::event::Observer;
 use crate::http::{Archive, archive};
+use crate::personal::PersonalError;
 use crate::state::{BatchStatus, PartStatus, ReadStatus, Run, RunStatus, Sqlite, StateError, StateStore};
 
 /// Form of the parts.
@@ -104,6 +106,8 @@ pub struct Options {
     pub parts: PartLimits,
     /// Whether exchanges are kept.
     pub archive: bool,
+    /// Whether personal data is taken out of their bodies too.
+    pub redact_archive: bool,
     /// The way out.
     pub network: Network,
 }
@@ -205,6 +209,9 @@ pub enum RunError {
     /// The configuration has changed.
     #[error("the configuration of the connection {0} has changed since its last run")]
     ConfigChanged(String),
+    /// What the configuration says of personal data does not fit the streams.
+    #[error(transparent)]
+    Personal(#[from] PersonalError),
     /// The state cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
@@ -244,6 +251,9 @@ pub fn state_path(out: &Path) -> PathBuf {
     out.join("_state.db")
 }
 
+/// Earlier runs whose archived bodies a run shares: the last full reading may lie behind some incremental ones.
+const SHARING_RUNS: usize = 8;
+
 /// Runs a connection.
 ///
 /// # Errors
@@ -260,7 +270,15 @@ pub async fn run(
     let started_ms = time.now_ms();
     let connection = options.connection.clone();
     check_connection(&connection)?;
-    let config = described.configure(options.sources)?;
+    let mut config = described.configure(options.sources)?;
+    match &mut config.personal {
+        Some(personal) => {
+            personal.settings.connection.clone_from(&connection);
+            personal.settings.redact_archive = options.redact_archive;
+        }
+        None if options.redact_archive => return Err(PersonalError::Nothing.into()),
+        None => {}
+    }
     std::fs::create_dir_all(&options.out).map_err(|source| RunError::Out { path: options.out.clone(), source })?;
     let _lock = Lock::take(&options.out, &connection)?;
     let mut state = Sqlite::open(&state_path(&options.out))?;
@@ -275,7 +293,12 @@ pub async fn run(
         }
     }
 
-    let unfinished = state.runs()?.into_iter().find(|run| run.connection == connection);
+    let mut earlier = state.runs()?;
+    earlier.retain(|run| run.connection == connection);
+    // Whose archives are on the disk as a whole.
+    let flushed = earlier.iter().filter(|run| run.status != RunStatus::Running).map(|run| run.id.clone());
+    let mut shared: Vec<String> = flushed.take(SHARING_RUNS).collect();
+    let unfinished = earlier.into_iter().next();
     // A wish for everything again is no wish to go on, unless that is what was under way.
     let unfinished = unfinished.filter(|run| run.status != RunStatus::Ended && (run.full || !options.full));
     let resumed = unfinished.is_some();
@@ -297,9 +320,13 @@ pub async fn run(
         full: options.full,
     });
     record.status = RunStatus::Running;
+    shared.retain(|run| *run != record.id);
 
     let folder = run_folder(&options.out, &record.id);
-    let archive = if options.archive { Archive::open(&folder.join("archive"))? } else { Archive::disabled() };
+    let archive = match options.archive {
+        true => Archive::open_beside(&folder.join("archive"), shared)?,
+        false => Archive::disabled(),
+    };
     let tally = Arc::new(Tally::new(observer, time.clone()));
     if options.archive {
         recording::keep_connector(&options.out, &described)?;
@@ -313,6 +340,7 @@ pub async fn run(
             format: options.format,
             limit: options.limit,
             started_ms,
+            personal: config.personal.as_ref().map(|personal| personal.settings.clone()),
         };
         archive.note("", "session", note).await?;
     }
@@ -325,6 +353,9 @@ pub async fn run(
         return Err(RunError::ConfigChanged(connection));
     }
     let streams = opened.streams().await?;
+    if let Some(personal) = &opened.personal {
+        personal.check(&streams)?;
+    }
     let known: Vec<String> = streams.iter().map(|stream| stream.name.clone()).collect();
     if let Some(wanted) = opened.config().on_drift.over(&options.on_drift).other_than(&known) {
         return Err(RunError::DriftOfNoStream { wanted, known });
@@ -386,6 +417,12 @@ pub async fn run(
     for stream in &reports {
         finding.include(&stream.name, &stream.finding);
     }
+    let unmet = opened.personal.as_ref().map(|personal| personal.unmet_anywhere()).unwrap_or_default();
+    if reports.iter().any(StreamReport::is_telling) {
+        for path in unmet {
+            finding.note(format!("personal data: no record has {path}; check how it is written"));
+        }
+    }
     if let Err(error) = archived {
         finding.include("archive", &Finding::incomplete(crate::engine::with_sources(&error)));
     }
@@ -397,7 +434,8 @@ pub async fn run(
         connection,
         connector,
         started_ms: record.started_ms,
-        ended_ms: time.now_ms(),
+        // The clock may have gone back meanwhile.
+        ended_ms: time.now_ms().max(record.started_ms),
         first_request_ms: tally.first_request().map(|at| millis(at.saturating_sub(begun))),
         finding,
         traffic: tally.all(),

@@ -24,6 +24,7 @@ use crate::grant::{self, Grant};
 use crate::http::address::SystemNames;
 use crate::http::policy::PatternError;
 use crate::http::{self, Archive, HostPattern, Policy};
+use crate::personal::{self, Personal, Recent};
 use crate::time::Time;
 
 /// How requests leave the host, as the user wishes it.
@@ -140,6 +141,7 @@ pub struct Opened {
     pub(crate) config_text: String,
     pub(crate) client: http::Client,
     session: Option<Arc<Session>>,
+    pub(crate) personal: Option<Arc<Personal>>,
     pub(crate) archive: Archive,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) time: Arc<dyn Time>,
@@ -258,6 +260,7 @@ impl Described {
             return Err(OpenError::SecretNotGranted(place.clone()));
         }
         let policy = Arc::new(policy(&self.description, &grant, &config, &network.allow_hosts)?);
+        let personal = config.personal.as_ref().map(|given| Arc::new(Personal::new(given)));
         let resolver = http::address::Resolver::new(policy.clone(), Arc::new(SystemNames));
         let transport = http::Network::new(network.transport.clone(), resolver)?;
         let client = http::Client::new(http::Config {
@@ -275,6 +278,7 @@ impl Described {
             max_in_flight: network.max_in_flight,
             max_body_bytes: network.max_body_bytes,
             seed: seed(run, "jitter"),
+            personal: personal.clone(),
             ..http::Config::new(policy, Arc::new(transport))
         });
         let config_text = config.visible.to_string();
@@ -287,6 +291,7 @@ impl Described {
             config_text,
             client,
             session,
+            personal,
             archive,
             observer,
             time,
@@ -417,7 +422,7 @@ impl Opened {
     pub async fn check(&self) -> Result<(), OpenError> {
         let mut instance = self.plain_instance("check").await?;
         let result = instance.check(&self.config_text).await;
-        result.map_err(|source| call_failed("check", source))?.map_err(|error| self.refused(error))
+        result.map_err(|source| call_failed("check", source))?.map_err(|error| self.refused(error, None))
     }
 
     /// Asks the connector for its streams.
@@ -430,7 +435,7 @@ impl Opened {
         let result = instance.streams(&self.config_text).await;
         let noted = self.note_heard("streams", &mut instance).await;
         noted.map_err(|source| call_failed("streams", source))?;
-        result.map_err(|source| call_failed("streams", source))?.map_err(|error| self.refused(error))
+        result.map_err(|source| call_failed("streams", source))?.map_err(|error| self.refused(error, None))
     }
 
     /// Asks the connector for the partitions of a stream. An empty list stands for the whole stream.
@@ -442,10 +447,11 @@ impl Opened {
         let call = |source| call_failed("partitions", source);
         let label: Arc<str> = stream.into();
         let note = CallNote::of("partitions");
+        let recent = self.recent(stream);
         let mut instance = self.instance(&label, None, storage, note).await.map_err(call)?;
         let result = instance.partitions(&self.config_text, stream, None).await;
         self.note_heard(&label, &mut instance).await.map_err(call)?;
-        let partitions = result.map_err(call)?.map_err(|error| self.refused(error))?;
+        let partitions = result.map_err(call)?.map_err(|error| self.refused(error, recent.as_deref()))?;
         let mut seen = BTreeSet::new();
         if let Some(twice) = partitions.iter().find(|partition| !seen.insert(partition.id.as_str())) {
             return Err(OpenError::PartitionTwice { stream: stream.to_owned(), id: twice.id.clone() });
@@ -453,9 +459,14 @@ impl Opened {
         Ok(partitions)
     }
 
-    /// A connector's error may quote what it was given, but never a secret.
-    fn refused(&self, error: source::Error) -> OpenError {
-        let redact = |text: String| self.safe(&text);
+    /// What a read got last, where personal data in it is to be kept out of texts.
+    pub(crate) fn recent(&self, read: &str) -> Option<Arc<Recent>> {
+        self.personal.as_ref()?.recent(read)
+    }
+
+    /// A connector's error may quote what it was given, but never a secret, nor personal data.
+    fn refused(&self, error: source::Error, recent: Option<&Recent>) -> OpenError {
+        let redact = |text: String| self.safe(&personal::clean(recent, text));
         OpenError::Refused(match error {
             source::Error::Config(text) => source::Error::Config(redact(text)),
             source::Error::Auth(text) => source::Error::Auth(redact(text)),

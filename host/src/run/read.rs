@@ -19,6 +19,7 @@ use crate::engine::guest::Capabilities;
 use crate::engine::limits::{Limit, LimitReached};
 use crate::engine::{CallError, Instance};
 use crate::event::{Event, Observer};
+use crate::personal;
 use crate::record::Shapes;
 use crate::state::Read;
 
@@ -96,6 +97,9 @@ async fn call(setup: &ReadSetup, read: &Read, handle: &Arc<ReadHandle>) -> End {
     }
     let storage = setup.storage.clone();
     let note = CallNote::read(&setup.stream, read, handle.pages);
+    // Held until the last text is written, since the instance may be gone by then.
+    let recent = setup.opened.recent(&handle.label);
+    let safe = |text: String| setup.opened.safe(&personal::clean(recent.as_deref(), text));
     let instance = setup.opened.instance(&handle.label, Some(Box::new(outlet)), storage, note).await;
     let instance = match instance {
         Ok(instance) => instance,
@@ -116,9 +120,9 @@ async fn call(setup: &ReadSetup, read: &Read, handle: &Arc<ReadHandle>) -> End {
     match result {
         Ok(Ok(watermark)) => End { result: Ok(watermark), storage, heard },
         // What a connector wrote after its last page belongs to a read that did not end well: it is forgotten.
-        Ok(Err(error)) => End { result: Err(setup.opened.safe(&source_error(&error))), storage: Vec::new(), heard },
+        Ok(Err(error)) => End { result: Err(safe(source_error(&error))), storage: Vec::new(), heard },
         Err(CallError::Writer(WriterGone::Page(reason))) => End { result: Err(reason), storage: Vec::new(), heard },
-        Err(error) => End { result: Err(setup.opened.safe(&error.to_string())), storage: Vec::new(), heard },
+        Err(error) => End { result: Err(safe(error.to_string())), storage: Vec::new(), heard },
     }
 }
 
@@ -150,18 +154,20 @@ impl Opened {
         call.seed = seed;
         let noted = self.archive.note(label, "call", call).await;
         noted.map_err(|error| CallError::Host(error.into()))?;
+        let recent = self.recent(label);
         let log = LogCtx::new(
             Arc::from(self.description.name.as_str()),
             self.observer.clone(),
             self.secrets().clone(),
             limits.log_bytes,
         );
+        let log = log.remembering(recent.clone());
         let capabilities = Capabilities {
-            http: HttpCtx::new(Some(self.client.clone()), label.clone(), limits),
+            http: HttpCtx::new(Some(self.client.clone()), label.clone(), limits).remembering(recent.clone()),
             storage: StorageCtx::new(storage, limits.storage_bytes),
             rate_limit: RateLimitCtx::new(self.client.budgets().clone(), label.clone()),
             log,
-            output: OutputCtx::new(outlet, limits.page_bytes),
+            output: OutputCtx::new(outlet, limits.page_bytes).treating(recent),
             time: self.time.clone(),
             seed,
         };

@@ -39,6 +39,9 @@ pub(crate) struct SessionNote {
     /// Records after which a stream was stopped.
     pub(crate) limit: Option<u64>,
     pub(crate) started_ms: u64,
+    /// What was done with personal data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) personal: Option<crate::personal::Settings>,
 }
 
 /// A call of the connector, in an instance of its own.

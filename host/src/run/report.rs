@@ -106,6 +106,14 @@ pub struct ReadEntry {
     pub watermark_after: Option<String>,
 }
 
+impl StreamReport {
+    /// Whether a field that no record had is one that the stream does not have: all of it was read, from the beginning.
+    pub(crate) fn is_telling(&self) -> bool {
+        let whole = self.finding.verdict != super::Verdict::Incomplete && self.mode == "full";
+        whole && self.records > 0 && self.reads.iter().all(|read| !read.resumed)
+    }
+}
+
 impl Report {
     /// Returns the number of dead letters of all streams.
     pub fn dead_letters(&self) -> u64 {

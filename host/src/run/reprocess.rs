@@ -20,6 +20,7 @@ use super::{CommitError, LockError, PartLimits, history, sinks, state_path};
 use crate::auth::Secrets;
 use crate::engine::Engine;
 use crate::event::Observer;
+use crate::personal::Keys;
 use crate::schema::Schema;
 use crate::sink::{Sealed, Sink, SinkError};
 use crate::state::{
@@ -136,6 +137,7 @@ pub async fn reprocess(
     wanted: Reprocess,
     engine: Arc<Engine>,
     observer: Arc<dyn Observer>,
+    keys: Keys,
 ) -> Result<Reprocessed, ReprocessError> {
     let Reprocess { out, stream, .. } = &wanted;
     let mut state = Sqlite::open(&state_path(out))?;
@@ -146,10 +148,11 @@ pub async fn reprocess(
     finish(&folder, stream, &mut state)?;
     let known = state.runs()?;
     let mut runs: Vec<&Run> = known.iter().filter(|run| wanted.runs.contains(&run.id)).collect();
-    runs.sort_by_key(|run| run.started_ms);
+    // By their order, which a clock that went back does not change.
+    runs.reverse();
     let mut recorded = Vec::new();
     for run in runs {
-        let load = Recorded::load(engine.clone(), out, &run.id, observer.clone())?;
+        let load = Recorded::load(engine.clone(), out, &run.id, observer.clone(), keys.clone())?;
         if !load.streams().contains(stream) {
             return Err(ReprocessError::NotInRun { run: run.id.clone(), stream: stream.clone() });
         }

@@ -95,6 +95,11 @@ pub(crate) async fn run(setup: StreamSetup) -> StreamReport {
         });
         report.finding.include_first(&Finding::incomplete(text));
     }
+    if let Some(personal) = setup.opened.personal.as_ref().filter(|_| report.is_telling()) {
+        for path in personal.unmet(&report.name) {
+            report.finding.note(format!("personal data: no record has {path}; check how it is written"));
+        }
+    }
     let (traffic, mut parts) = setup.tally.stream(&report.name);
     // What this run committed and then replaced is not there any more.
     if let Ok(known) = lock(&setup.state).parts(&report.name) {

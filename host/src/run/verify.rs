@@ -26,6 +26,7 @@ use super::{LockError, run_folder, state_path};
 use crate::engine::{Engine, with_sources};
 use crate::event::Observer;
 use crate::http::archive::{Archive, Entry};
+use crate::personal::Keys;
 use crate::state::{Part, PartStatus, Sqlite, StateError, StateStore};
 
 /// Why nothing could be checked.
@@ -79,6 +80,7 @@ pub async fn verify(
     engine: Option<Arc<Engine>>,
     scratch: &Path,
     observer: Arc<dyn Observer>,
+    keys: Keys,
 ) -> Result<Verification, VerifyError> {
     let mut state = Sqlite::open(&state_path(out))?;
     let runs = state.runs()?;
@@ -105,7 +107,7 @@ pub async fn verify(
         if let Some(engine) = engine.as_ref().filter(|_| whole) {
             let mut check = Check::new("replay", &run.id);
             let folder = scratch.join(&run.id);
-            match Recorded::load(engine.clone(), out, &run.id, observer.clone()) {
+            match Recorded::load(engine.clone(), out, &run.id, observer.clone(), keys.clone()) {
                 Ok(recorded) => replay(out, &folder, &recorded, &mut state, &mut check).await?,
                 Err(error @ (ReplayError::Older(_) | ReplayError::NoConnector(_))) => {
                     check.skipped = Some(error.to_string());
@@ -280,7 +282,7 @@ async fn replay(
 ) -> Result<(), StateError> {
     let report = match recorded.replay(folder, state).await {
         Ok(report) => report,
-        Err(error @ ReplayError::NoConnector(_)) => {
+        Err(error @ (ReplayError::NoConnector(_) | ReplayError::Key(_))) => {
             check.skipped = Some(error.to_string());
             return Ok(());
         }

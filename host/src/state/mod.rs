@@ -38,6 +38,22 @@ pub enum StateError {
         /// The newest version that this host knows.
         known: i64,
     },
+    /// The file is gone or empty, and what it knew of is there.
+    #[error("the state file is gone or empty, and records are there that it knew of, as {}: {}", part.display(), path.display())]
+    Lost {
+        /// The file.
+        path: PathBuf,
+        /// A file of records.
+        part: PathBuf,
+    },
+    /// Another program holds the file.
+    #[error("another program holds the state file {}", path.display())]
+    Busy {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
     /// The file cannot be opened or written.
     #[error("cannot use the state file {}", path.display())]
     Unusable {

@@ -60,6 +60,11 @@ impl Sqlite {
     /// When the file is damaged, newer than this host, or cannot be written.
     pub fn open(path: &Path) -> Result<Self, StateError> {
         let error = |source| classify(path, source);
+        if path.metadata().map_or(0, |metadata| metadata.len()) == 0
+            && let Some(part) = orphan(path)
+        {
+            return Err(StateError::Lost { path: path.to_owned(), part });
+        }
         let connection = Connection::open(path).map_err(error)?;
         // Other processes hold it for milliseconds at a time; a longer wait is a stuck disk.
         connection.busy_timeout(Duration::from_secs(10)).map_err(error)?;
@@ -153,11 +158,23 @@ impl Sqlite {
     }
 }
 
+/// A file of records in the folder of a state file: where there is one, the state knew of it. SQLite would take an empty file for
+/// a new one, and the next commit would take all records that it does not know of for leftovers.
+fn orphan(path: &Path) -> Option<PathBuf> {
+    let streams = std::fs::read_dir(path.parent()?).ok()?.flatten().map(|entry| entry.path());
+    let mut parts = streams
+        .filter(|folder| folder.file_name().is_some_and(|name| !name.to_string_lossy().starts_with('_')))
+        .filter_map(|folder| std::fs::read_dir(folder).ok())
+        .flat_map(|entries| entries.flatten().map(|entry| entry.path()));
+    parts.find(|part| part.file_name().is_some_and(|name| name.to_string_lossy().starts_with("part-")))
+}
+
 /// Sorts SQLite's errors into those that call for different steps.
 fn classify(path: &Path, source: rusqlite::Error) -> StateError {
     let path = path.to_owned();
     match source.sqlite_error_code() {
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => StateError::Damaged { path, source },
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StateError::Busy { path, source },
         _ => StateError::Unusable { path, source },
     }
 }
@@ -236,9 +253,10 @@ fn insert_read(connection: &Connection, batch: i64, read: &Read) -> rusqlite::Re
 
 fn insert_run(connection: &Connection, run: &Run) -> rusqlite::Result<()> {
     connection.execute(
-        "INSERT OR REPLACE INTO runs
+        "INSERT INTO runs
          (id, connection, connector, started_ms, ended_ms, status, verdict, records, \"full\")
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+         ON CONFLICT (id) DO UPDATE SET ended_ms = ?5, status = ?6, verdict = ?7, records = ?8, \"full\" = ?9",
         params![
             run.id,
             run.connection,
@@ -403,7 +421,7 @@ impl StateStore for Sqlite {
     fn runs(&mut self) -> Result<Vec<Run>, StateError> {
         self.rows(
             "SELECT id, connection, connector, started_ms, ended_ms, status, verdict, records, \"full\" FROM runs
-             ORDER BY started_ms DESC, id DESC",
+             ORDER BY rowid DESC",
             [],
             |row| {
                 Ok(Run {

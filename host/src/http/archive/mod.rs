@@ -2,13 +2,15 @@
 //!
 //! A folder holds `manifest.jsonl`, one line an exchange (or a note: what was called, what the clock answered), and segments
 //! `bodies-000001.bin`, …, which hold the bodies one after the other: those that came compressed as they were received,
-//! others as a zstd frame each. A line names its bodies by segment, offset and length; equal bodies are stored once.
+//! others as a zstd frame each. A line names its bodies by segment, offset and length; equal bodies are stored once, also
+//! over the runs of a connection: then a line names the run in whose segments the body is ([`elsewhere`]).
 //!
 //! Invariant: a line is written after the bodies that it names, and [`Archive::flush`] returns when both are on the disk.
 //! A crash leaves at most lines at the end that are torn or name missing bodies; [`Archive::open`] cuts them off.
 //!
 //! Invariant: requests hold placeholders, never a secret's value; [`super::Client`] appends them before it fills them.
 
+mod elsewhere;
 pub mod har;
 mod reader;
 mod recovery;
@@ -24,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+pub use elsewhere::needs;
 pub use reader::{Bodies, Entry, Lines, Note, Reader, RecordedExchange};
 
 /// Bodies that wait for the disk; more make the senders wait. Enough for dozens of pages; a larger body has it for itself.
@@ -70,6 +73,9 @@ pub enum Error {
 /// Where a body is, and how it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BodyRef {
+    /// The run in whose archive the segment is; none for this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
     /// Number of the segment, from 1.
     pub segment: u32,
     /// First byte in the segment.
@@ -179,11 +185,20 @@ impl Archive {
     /// # Errors
     /// [`Error::Write`] or [`Error::Read`], or [`Error::Damaged`] when something other than the end is not as written.
     pub fn open(folder: &Path) -> Result<Self, Error> {
-        Self::open_with(folder, SEGMENT_BYTES)
+        Self::open_with(folder, SEGMENT_BYTES, Vec::new())
     }
 
-    fn open_with(folder: &Path, segment_bytes: u64) -> Result<Self, Error> {
-        let writer = writer::Writer::open(folder, segment_bytes)?;
+    /// The same, for the archive of one of several runs (`RUNS/RUN/archive`), which shares what these runs have stored: by
+    /// their ids, newest first. All of them must have flushed their archives, and none may lose a segment meanwhile.
+    ///
+    /// # Errors
+    /// As [`Archive::open`].
+    pub fn open_beside(folder: &Path, runs: Vec<String>) -> Result<Self, Error> {
+        Self::open_with(folder, SEGMENT_BYTES, runs)
+    }
+
+    fn open_with(folder: &Path, segment_bytes: u64, runs: Vec<String>) -> Result<Self, Error> {
+        let writer = writer::Writer::open(folder, segment_bytes, runs)?;
         let next_seq = writer.next_seq();
         let (jobs, queue) = mpsc::channel();
         let broken = Arc::new(Mutex::new(None));
@@ -281,7 +296,19 @@ fn manifest_path(folder: &Path) -> PathBuf {
     folder.join("manifest.jsonl")
 }
 
-fn segment_path(folder: &Path, number: u32) -> PathBuf {
+/// The archive of another run, beside the one in a folder; none where the id cannot be one of ours.
+fn of_run(folder: &Path, run: &str) -> Option<PathBuf> {
+    let runs = folder.parent()?.parent()?;
+    let sound = !run.is_empty() && run.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    sound.then(|| runs.join(run).join("archive"))
+}
+
+/// Where the segments of an archive are that was removed and of which others need some.
+pub(crate) fn remains(archive: &Path) -> PathBuf {
+    archive.with_file_name("bodies")
+}
+
+pub(crate) fn segment_path(folder: &Path, number: u32) -> PathBuf {
     folder.join(format!("bodies-{number:06}.bin"))
 }
 

@@ -182,12 +182,30 @@ pub struct Bodies {
 }
 
 impl Bodies {
+    pub(super) fn of(folder: &Path) -> Self {
+        Self { folder: folder.to_owned() }
+    }
+
+    /// The segment of a body: of this archive, of another run's, or of what is left of that.
+    fn segment(&self, body: &BodyRef) -> PathBuf {
+        let Some(run) = &body.run else { return segment_path(&self.folder, body.segment) };
+        // An id that cannot be one leads nowhere.
+        let Some(other) = super::of_run(&self.folder, run) else { return self.folder.join("nowhere") };
+        let whole = segment_path(&other, body.segment);
+        if whole.exists() { whole } else { segment_path(&super::remains(&other), body.segment) }
+    }
+
+    /// Bytes of the segment of a body; none where it is not there.
+    pub(super) fn segment_bytes(&self, body: &BodyRef) -> Option<u64> {
+        Some(self.segment(body).metadata().ok()?.len())
+    }
+
     /// Loads a body as it was received, and checks that it is that.
     ///
     /// # Errors
     /// [`Error::Read`], or [`Error::Damaged`] when it is not what was stored.
     pub fn load(&self, body: &BodyRef) -> Result<Bytes, Error> {
-        let path = segment_path(&self.folder, body.segment);
+        let path = self.segment(body);
         let failed = |error: io::Error| Error::Read { path: path.clone(), source: Arc::new(error) };
         let damaged = |reason: &str| Error::Damaged {
             path: path.clone(),
@@ -227,7 +245,7 @@ impl Bodies {
         Codings::parse(std::iter::once(body.encoding.as_str()))
             .and_then(|codings| codings.decode(&received, max_bytes))
             .map_err(|error| Error::Damaged {
-                path: segment_path(&self.folder, body.segment),
+                path: self.segment(body),
                 reason: format!("the body at {}: {error}", body.offset),
             })
     }

@@ -54,6 +54,10 @@ pub(super) fn recover(folder: &Path) -> Result<Found, Error> {
             Entry::Note(_) => Vec::new(),
         };
         let there = |body: &BodyRef| {
+            if body.run.is_some() {
+                // It was on the disk before this run began.
+                return true;
+            }
             let size = usize::try_from(body.segment).ok().and_then(|segment| sizes.get(segment.checked_sub(1)?));
             size.is_some_and(|size| body.offset.checked_add(body.length).is_some_and(|end| end <= *size))
         };

@@ -89,7 +89,7 @@ async fn equal_bodies_are_stored_once_even_across_runs() {
 #[tokio::test]
 async fn a_full_segment_is_followed_by_another() {
     let folder = tempfile::tempdir().unwrap();
-    let archive = Archive::open_with(folder.path(), 20_000).unwrap();
+    let archive = Archive::open_with(folder.path(), 20_000, Vec::new()).unwrap();
     for number in 0..7 {
         archive.append(exchange("https://a.example/", noise(10_000, number))).await.unwrap();
     }

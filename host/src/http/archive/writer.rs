@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::super::transport::FailureKind;
+use super::elsewhere::Elsewhere;
 use super::{BodyRef, Error, Exchange, Job, RecordedRequest, Stored, manifest_path, recovery, segment_path};
 
 /// Bodies remembered for deduplication: about 1 MB of memory, whatever the length of the run. Bodies that come again come
@@ -22,7 +23,7 @@ const BATCH_BYTES: usize = 256 * 1024;
 /// Raw copies cost most of the disk, level 1 gets most of the gain at several hundred MB a second.
 const ZSTD_LEVEL: i32 = 1;
 
-type Hash = [u8; 32];
+pub(super) type Hash = [u8; 32];
 
 /// The open files of an archive.
 pub(super) struct Writer {
@@ -32,6 +33,7 @@ pub(super) struct Writer {
     segment_bytes: u64,
     next_seq: u64,
     known: Known,
+    elsewhere: Elsewhere,
     compressor: zstd::bulk::Compressor<'static>,
     compressed: Vec<u8>,
     lines: Vec<u8>,
@@ -87,7 +89,7 @@ struct NoteLine<'a> {
 }
 
 impl Writer {
-    pub(super) fn open(folder: &Path, segment_bytes: u64) -> Result<Self, Error> {
+    pub(super) fn open(folder: &Path, segment_bytes: u64, others: Vec<String>) -> Result<Self, Error> {
         let at = |path: &Path| {
             let path = path.to_owned();
             move |error: io::Error| Error::Write { path, source: Arc::new(error) }
@@ -100,7 +102,8 @@ impl Writer {
         let segment = Segment::open(folder, found.last_segment.max(1))?;
         let mut known = Known::default();
         for body in found.bodies {
-            if let Some(hash) = from_hex(&body.blake3) {
+            // What is elsewhere is found there again.
+            if let (None, Some(hash)) = (&body.run, from_hex(&body.blake3)) {
                 let BodyRef { segment, offset, length, stored, .. } = body;
                 known.insert(hash, Place { segment, offset, length, stored });
             }
@@ -113,6 +116,7 @@ impl Writer {
             segment_bytes,
             next_seq: found.next_seq,
             known,
+            elsewhere: Elsewhere::new(folder.to_owned(), others),
             compressor: zstd::bulk::Compressor::new(ZSTD_LEVEL).map_err(at(folder))?,
             compressed: Vec::new(),
             lines: Vec::new(),
@@ -192,6 +196,11 @@ impl Writer {
 
     fn store(&mut self, body: &Bytes, encoding: &str) -> Result<BodyRef, Error> {
         let hash: Hash = blake3::hash(body).into();
+        if !self.known.places.contains_key(&hash)
+            && let Some(body) = self.elsewhere.find(&hash, body.len(), encoding)
+        {
+            return Ok(body);
+        }
         let place = match self.known.places.get(&hash) {
             Some(place) => *place,
             None => {
@@ -201,6 +210,7 @@ impl Writer {
             }
         };
         Ok(BodyRef {
+            run: None,
             segment: place.segment,
             offset: place.offset,
             length: place.length,
@@ -301,7 +311,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     })
 }
 
-fn from_hex(text: &str) -> Option<Hash> {
+pub(super) fn from_hex(text: &str) -> Option<Hash> {
     let mut hash = Hash::default();
     if text.len() != 64 {
         return None;

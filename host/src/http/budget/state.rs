@@ -20,6 +20,8 @@ const WIDEST_SPREAD_MS: u64 = 10_000;
 const FLIGHT_MS: u64 = 6 * 60 * 1_000;
 /// A rate that another process keeps to counts so long after it was last seen.
 const RATE_SEEN_MS: u64 = 60_000;
+/// A clock that is behind by less has not gone back: those that share a budget look at it a little before they say so.
+const CLOCK_BACK_MS: u64 = 2_000;
 /// Windows that a server can name in one budget.
 const MAX_WINDOWS: usize = 16;
 
@@ -37,6 +39,8 @@ pub struct State {
     /// Token buckets, by their rates as text.
     tokens: BTreeMap<String, Tokens>,
     last_sent_ms: u64,
+    /// When it was looked at last, by the clock of that time.
+    clock_ms: u64,
     /// Requests of this process that the server let through.
     #[serde(skip)]
     served: u64,
@@ -124,7 +128,33 @@ impl State {
         self.flights.iter().any(|(other, flights)| other != process && flights.count > 0)
     }
 
+    /// Moves everything along with a clock that went back: what lay a minute ahead still does.
+    fn follow_clock(&mut self, now_ms: u64) {
+        let back_ms = self.clock_ms.saturating_sub(now_ms);
+        if back_ms < CLOCK_BACK_MS {
+            self.clock_ms = self.clock_ms.max(now_ms);
+            return;
+        }
+        let back = |at_ms: &mut u64| *at_ms = at_ms.saturating_sub(back_ms);
+        self.windows.values_mut().for_each(|window| {
+            back(&mut window.reset_at_ms);
+            back(&mut window.learned_ms);
+        });
+        self.flights.values_mut().for_each(|flights| back(&mut flights.until_ms));
+        self.tokens.values_mut().for_each(|tokens| {
+            tokens.full_at_us = tokens.full_at_us.saturating_sub(back_ms.saturating_mul(1_000));
+            back(&mut tokens.seen_ms);
+        });
+        if self.paused_until_ms > 0 {
+            // Zero means none.
+            self.paused_until_ms = self.paused_until_ms.saturating_sub(back_ms).max(1);
+        }
+        back(&mut self.last_sent_ms);
+        self.clock_ms = now_ms;
+    }
+
     fn forget_old(&mut self, now_ms: u64) {
+        self.follow_clock(now_ms);
         let known = self.windows.len();
         self.windows.retain(|_, window| window.reset_at_ms > now_ms);
         // Nobody knows what a new window allows: one request finds out.
@@ -406,6 +436,27 @@ mod tests {
         assert_eq!(state.step(&ME, ONE, NOW + FLIGHT_MS), Step::Go);
         let text = serde_json::to_string(&state).unwrap();
         assert_eq!(serde_json::from_str::<State>(&text).unwrap(), state);
+    }
+
+    #[test]
+    fn what_is_waited_for_moves_along_with_a_clock_that_goes_back() {
+        const DAY: u64 = 86_400_000;
+        let mut state = State::default();
+        let slow = ["1/s".parse().unwrap()];
+        let me = Asker { rates: &slow, ..ME };
+        assert_eq!(state.step(&me, ONE, NOW), Step::Go);
+        state.take(&me, ONE, NOW);
+        state.returned("me", NOW);
+        assert_eq!(state.step(&me, ONE, NOW - 1_000), Step::Until(NOW + 1_000), "a second is no jump");
+        assert_eq!(state.step(&me, ONE, NOW - DAY), Step::Until(NOW - DAY + 1_000));
+        state.pause(NOW - DAY + 5_000);
+        assert_eq!(state.step(&me, ONE, NOW - 2 * DAY), Step::Until(NOW - 2 * DAY + 5_000));
+        let mut state = State::default();
+        state.step(&ME, ONE, NOW);
+        state.learn(&window(100, 0, 60_000), NOW, NOW);
+        state.take(&Asker { process: "died", ..ME }, ONE, NOW);
+        assert_eq!(state.step(&ME, ONE, NOW - DAY), Step::Returned);
+        assert_eq!(state.step(&ME, ONE, NOW - DAY + FLIGHT_MS), Step::Go, "nor does a dead process hold others up");
     }
 
     #[test]

@@ -34,7 +34,7 @@ impl Recorded {
         let mut streams: Vec<StreamReplay> = Vec::new();
         for (at, session) in self.script.sessions.iter().enumerate() {
             let described = self.describe(&self.connector(&session.note)?).await?;
-            let player = Arc::new(Player::open(&described, &session.note, self.observer.clone())?);
+            let player = Arc::new(Player::open(&described, &session.note, self.observer.clone(), &self.keys)?);
             if let Some(call) = session.call("streams", "streams") {
                 player.streams(&self.script, call).await.map_err(|end| failure("streams", end))?;
             }

@@ -2,7 +2,7 @@
 //! storage and random numbers, and its records are compared with those recorded.
 //!
 //! ```ignore
-//! let recorded = Recorded::load(engine, out, run, observer).await?;
+//! let recorded = Recorded::load(engine, out, run, observer, keys)?;
 //! let report = recorded.replay(folder).await?;
 //! assert!(report.same);
 //! ```
@@ -30,6 +30,7 @@ use crate::engine::Engine;
 use crate::event::Observer;
 use crate::http::NotRecorded;
 use crate::http::archive;
+use crate::personal::Keys;
 use crate::schema::{DeclaredError, DescriptionError};
 use crate::sink::SinkError;
 use crate::state::StateError;
@@ -55,6 +56,9 @@ pub enum ReplayError {
     /// The copy of the connector is gone.
     #[error("the connector that made the run is not there any more: {}", .0.display())]
     NoConnector(PathBuf),
+    /// Personal data was hashed with a key that is not there.
+    #[error("the run hashed personal data, and {0}")]
+    Key(String),
     /// The connector asks for something else.
     #[error("the connector asks for something else than what was recorded\n{0}")]
     NotRecorded(NotRecorded),
@@ -138,6 +142,7 @@ pub struct Recorded {
     pub(crate) script: Arc<Script>,
     pub(crate) engine: Arc<Engine>,
     pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) keys: Keys,
 }
 
 impl Recorded {
@@ -146,9 +151,15 @@ impl Recorded {
     /// # Errors
     ///
     /// When there is none, or it cannot be played.
-    pub fn load(engine: Arc<Engine>, out: &Path, run: &str, observer: Arc<dyn Observer>) -> Result<Self, ReplayError> {
+    pub fn load(
+        engine: Arc<Engine>,
+        out: &Path,
+        run: &str,
+        observer: Arc<dyn Observer>,
+        keys: Keys,
+    ) -> Result<Self, ReplayError> {
         let script = Arc::new(Script::read(&run_folder(out, run).join("archive"))?);
-        Ok(Self { run: run.to_owned(), out: out.to_owned(), script, engine, observer })
+        Ok(Self { run: run.to_owned(), out: out.to_owned(), script, engine, observer, keys })
     }
 
     /// The file of the connector that made a session.

@@ -21,6 +21,7 @@ use crate::engine::{CallError, Connector, Engine, Instance};
 use crate::event::{Observer, printable};
 use crate::http::transport::{Failure, FailureKind, Outgoing, Sending, Transport};
 use crate::http::{self, NotRecorded, Policy};
+use crate::personal::{self, Keys, Personal};
 use crate::run::open::{Described, policy};
 use crate::run::read::source_error;
 use crate::run::recording::{ReadNote, SessionNote};
@@ -36,6 +37,7 @@ pub(crate) struct Player {
     policy: Arc<Policy>,
     observer: Arc<dyn Observer>,
     session: SessionNote,
+    personal: Option<Arc<Personal>>,
 }
 
 /// A read under way: its pages, one at a time, and then its end.
@@ -59,7 +61,10 @@ impl Player {
         described: &Described,
         session: &SessionNote,
         observer: Arc<dyn Observer>,
+        keys: &Keys,
     ) -> Result<Self, ReplayError> {
+        let personal = session.personal.as_ref().map(|settings| Personal::recorded(settings, keys)).transpose();
+        let personal = personal.map_err(ReplayError::Key)?.map(Arc::new);
         let sources = Sources { value: session.config.clone(), ..Sources::default() };
         let config = described.configure(sources)?;
         let allowed = session.allow_hosts.iter().filter_map(|pattern| pattern.parse().ok()).collect::<Vec<_>>();
@@ -73,6 +78,7 @@ impl Player {
             policy,
             observer,
             session: session.clone(),
+            personal,
         })
     }
 
@@ -97,17 +103,20 @@ impl Player {
             retry: http::retry::Rules { attempts: self.session.attempts, ..http::retry::Rules::default() },
             max_body_bytes: self.session.max_body_bytes,
             tape: Some(Arc::new(script.tape(call))),
+            personal: self.personal.clone(),
             ..defaults
         });
         let budgets = client.budgets().clone();
         let storage = Committed::new(call.heard.stored().collect());
         let secrets = self.config.secrets.clone();
+        let recent = self.personal.as_ref().and_then(|personal| personal.recent(&label));
+        let log = LogCtx::new(self.name.clone(), self.observer.clone(), secrets, limits.log_bytes);
         let capabilities = Capabilities {
-            http: HttpCtx::new(Some(client), label.clone(), limits),
+            http: HttpCtx::new(Some(client), label.clone(), limits).remembering(recent.clone()),
             storage: StorageCtx::new(storage, limits.storage_bytes),
             rate_limit: RateLimitCtx::new(budgets, label).recorded(call.heard.budgets.clone()),
-            log: LogCtx::new(self.name.clone(), self.observer.clone(), secrets, limits.log_bytes),
-            output: OutputCtx::new(outlet, limits.page_bytes),
+            log: log.remembering(recent.clone()),
+            output: OutputCtx::new(outlet, limits.page_bytes).treating(recent),
             time,
             seed: call.note.seed,
         };
@@ -142,10 +151,15 @@ impl Player {
         };
         let task = tokio::spawn(async move {
             let outlet = Box::new(Hand(sender));
+            let recent = player.personal.as_ref().and_then(|personal| personal.recent(&call.label));
+            let clean = |end| match end {
+                PlayEnd::Failed(reason) => PlayEnd::Failed(personal::clean(recent.as_deref(), reason)),
+                end => end,
+            };
             let instance = player.instance(&script, &call, Some(outlet)).await.map_err(|error| player.end(error))?;
             let (_, result) = instance.read(request).await;
-            let result = result.map_err(|error| player.end(error))?;
-            result.map_err(|error| player.failed(&error))
+            let result = result.map_err(|error| clean(player.end(error)))?;
+            result.map_err(|error| clean(player.failed(&error)))
         });
         Playing { pages, task }
     }

@@ -111,7 +111,7 @@ impl Recorded {
             None => self.connector(&session.note)?,
         };
         let described = self.describe(&path).await?;
-        let player = Arc::new(Player::open(&described, &session.note, self.observer.clone())?);
+        let player = Arc::new(Player::open(&described, &session.note, self.observer.clone(), &self.keys)?);
         let Some(call) = session.call("streams", "streams") else { return Ok(None) };
         let listed = player.streams(&self.script, call).await.map_err(|end| failure("streams", end))?;
         let Some(info) = listed.into_iter().find(|info| info.name == stream.name) else {

@@ -122,6 +122,7 @@ impl Connection {
             concurrency: 4,
             parts: PartLimits { age: self.commit, ..PartLimits::default() },
             archive: self.archive,
+            redact_archive: false,
             network: network(self.rate),
         };
         Ok(host::run::run(described, options, times, stop).await?)
