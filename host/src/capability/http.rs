@@ -25,7 +25,13 @@ pub struct HttpCtx {
     max_pending: usize,
     max_held_bytes: u64,
     json_depth: usize,
+    /// Whether a request was answered with success, and the first status of those that mean "not for you".
+    succeeded: bool,
+    refused: Option<u16>,
 }
+
+/// Statuses of what is not there or may not be seen (RFC 9110, section 15.5; RFC 7725).
+const REFUSALS: [u16; 4] = [401, 403, 404, 451];
 
 impl HttpCtx {
     /// Makes the interface for one read, named `read` in events and in the archive. Without a client every request is
@@ -39,7 +45,21 @@ impl HttpCtx {
             max_pending: limits.pending_requests,
             max_held_bytes: limits.held_bytes,
             json_depth: limits.json_depth,
+            succeeded: false,
+            refused: None,
         }
+    }
+
+    fn answered(&mut self, status: u16) {
+        self.succeeded |= (200..300).contains(&status);
+        if REFUSALS.contains(&status) {
+            self.refused.get_or_insert(status);
+        }
+    }
+
+    /// Returns the status by which the guest was refused, where it was given nothing else.
+    pub(crate) fn refused(&self) -> Option<u16> {
+        self.refused.filter(|_| !self.succeeded)
     }
 
     /// Counts bytes that the host keeps for the guest.
@@ -149,6 +169,11 @@ impl HttpView<'_> {
         result: Result<http::Response, http::Error>,
         request: Arc<http::Request>,
     ) -> wasmtime::Result<Result<Resource<Response>, wit::Error>> {
+        match &result {
+            Ok(response) => self.ctx.answered(response.status),
+            Err(http::Error::Status { status, .. }) => self.ctx.answered(*status),
+            Err(_) => {}
+        }
         match result {
             Ok(response) => Ok(Ok(self.table.push(self.ctx.hold(response, request)?)?)),
             Err(error) => match guest_error(error) {

@@ -33,6 +33,8 @@ pub struct Emitted {
     pub checkpoint: Option<String>,
     /// How many records the API says the whole read has.
     pub total: Option<u64>,
+    /// How it hangs together with the page before.
+    pub seam: wit::Seam,
     /// Where the records come from; none for a page that the connector made itself.
     pub origin: Option<Origin>,
     /// Writes that become durable with this page.
@@ -139,7 +141,11 @@ impl OutputView<'_> {
         Err(LimitReached::bytes(Limit::PageBytes, self.ctx.max_page_bytes as u64))
     }
 
-    fn page(&mut self, records: Records) -> wasmtime::Result<(record::Page, Option<record::Ready>, Option<Origin>)> {
+    fn page(
+        &mut self,
+        records: Records,
+        overlaps: bool,
+    ) -> wasmtime::Result<(record::Page, Option<record::Ready>, Option<Origin>)> {
         match records {
             Records::Select(selection) => {
                 // The selection hands the response over: its body lives on only in the page.
@@ -163,7 +169,7 @@ impl OutputView<'_> {
                 self.added(&page, &response.document, &selection.pointer)?;
                 let origin = Origin { url: url.clone(), status: response.status, bytes: response.received_bytes };
                 let plain = page.extra.is_empty();
-                let ready = self.ahead.selected(&selection.pointer, plain, response.ready.take());
+                let ready = self.ahead.selected(&selection.pointer, plain, overlaps, response.ready.take());
                 Ok((page, ready, Some(origin)))
             }
             Records::Json(bytes) => {
@@ -187,12 +193,13 @@ impl wit::Host for OutputView<'_> {
         if let Some(checkpoint) = page.checkpoint.as_ref().filter(|checkpoint| checkpoint.len() > MAX_MARK_BYTES) {
             return Err(EmitError::Checkpoint(checkpoint.len()).into());
         }
-        let (records, ready, origin) = self.page(page.records)?;
+        let (records, ready, origin) = self.page(page.records, page.seam == wit::Seam::Overlapping)?;
         let emitted = Emitted {
             page: records,
             ready,
             checkpoint: page.checkpoint,
             total: page.total,
+            seam: page.seam,
             origin,
             storage: self.storage.take_pending(),
             heard: Heard {

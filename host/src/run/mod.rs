@@ -6,12 +6,14 @@
 //! assert_eq!(report.finding.verdict, Verdict::Complete);
 //! ```
 
+mod border;
 mod commit;
 #[cfg(test)]
 mod commit_model;
 mod files;
 mod keys;
 mod lock;
+mod moment;
 mod open;
 mod plan;
 mod preview;
@@ -20,6 +22,7 @@ mod recording;
 pub mod replay;
 pub mod report;
 pub mod reprocess;
+mod seam;
 mod sinks;
 mod stream;
 mod tally;
@@ -30,6 +33,7 @@ mod writer;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
 
@@ -43,6 +47,7 @@ pub use self::writer::{PartLimits, WriterError, WriterGone};
 
 use self::commit::Folder;
 use self::lock::Lock;
+use self::read::Lookback;
 use self::report::{ConnectorReport, FORM, StreamReport};
 use self::stream::StreamSetup;
 use self::tally::Tally;
@@ -92,6 +97,9 @@ pub struct Options {
     pub full: bool,
     /// How often a stream is read again in the same run because its listing shifted while it was read.
     pub rereads: u32,
+    /// How far before their last watermarks streams are read: of one stream by its name, or of all. The last that fits
+    /// counts, and comes before what the connector says.
+    pub lookback: Vec<(Option<String>, Duration)>,
     /// Go on although the configuration has changed.
     pub keep_state: bool,
     /// Reads at the same time.
@@ -294,7 +302,11 @@ pub async fn run(
     if before.is_some_and(|before| before != digest) && !options.full && !options.keep_state {
         return Err(RunError::ConfigChanged(connection));
     }
-    let streams = choose(opened.streams().await?, &options.streams)?;
+    let listed = opened.streams().await?;
+    if let Some(name) = unknown(&options.lookback, &listed) {
+        return Err(RunError::NoSuchStream { wanted: name, known: listed.into_iter().map(|info| info.name).collect() });
+    }
+    let streams = choose(listed, &options.streams)?;
     for stream in &streams {
         if let Some(owner) = state.owner(&stream.name)?.filter(|owner| *owner != connection) {
             return Err(RunError::OtherOwner { stream: stream.name.clone(), owner });
@@ -315,7 +327,6 @@ pub async fn run(
     for info in streams {
         let setup = StreamSetup {
             opened: opened.clone(),
-            info,
             connection: connection.clone(),
             run: record.id.clone(),
             same_run: resumed,
@@ -324,6 +335,8 @@ pub async fn run(
             limit: options.limit,
             full: options.full && !resumed,
             rereads: options.rereads,
+            lookback: lookback(&info, &options.lookback),
+            info,
             parts: options.parts.clone(),
             state: state.clone(),
             storage: storage.clone(),
@@ -401,6 +414,21 @@ pub fn is_name(name: &str) -> bool {
 }
 
 /// Checks the connector's streams and picks those that the user asked for.
+/// How far back a stream is read.
+fn lookback(info: &StreamInfo, wished: &[(Option<String>, Duration)]) -> Lookback {
+    let fits = |name: &Option<String>| name.as_ref().is_none_or(|name| *name == info.name);
+    match wished.iter().rev().find(|(name, _)| fits(name)) {
+        Some((name, by)) => Lookback { by: *by, wished: name.is_some() },
+        None => Lookback { by: Duration::from_millis(info.lookback_ms.unwrap_or(0)), wished: false },
+    }
+}
+
+/// A stream that is named for its lookback and is none.
+fn unknown(wished: &[(Option<String>, Duration)], listed: &[StreamInfo]) -> Option<String> {
+    let named = wished.iter().filter_map(|(name, _)| name.as_ref());
+    named.into_iter().find(|name| listed.iter().all(|info| info.name != **name)).cloned()
+}
+
 fn choose(streams: Vec<StreamInfo>, wanted: &[String]) -> Result<Vec<StreamInfo>, RunError> {
     let known: Vec<String> = streams.iter().map(|stream| stream.name.clone()).collect();
     for stream in &streams {

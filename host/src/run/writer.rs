@@ -10,20 +10,23 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use xxhash_rust::xxh3::xxh3_128;
 
+use super::border::Border;
 use super::commit::{CommitError, Folder};
 use super::keys::Keys;
 use super::recording::CommitNote;
 use super::stream::lock;
 use super::tally::Tally;
-use super::verdict::{Finding, PageLog, Verdict};
+use super::verdict::{Finding, PageLog, Sorted, Verdict};
 use crate::capability::heard::Heard;
 use crate::capability::output::Emitted;
 use crate::capability::storage::{Committed, Write};
 use crate::event::{Event, Observer};
 use crate::http::archive::{self, Archive};
-use crate::record::{Ready, RecordError};
+use crate::record::{Ready, RecordError, Survey};
 use crate::sink::{Sink, SinkError};
-use crate::state::{Batch, Commit, PageEntry, Part, PartStatus, ReadEnd, ReadProgress, StateError, StateStore};
+use crate::state::{
+    Batch, Commit, PageChecks, PageEntry, Part, PartStatus, ReadEnd, ReadProgress, StateError, StateStore,
+};
 use crate::time::Time;
 
 /// Bytes of pages that wait for one writer.
@@ -122,12 +125,16 @@ pub(crate) struct End {
     pub(crate) result: Result<Option<String>, String>,
     pub(crate) storage: Vec<Write>,
     pub(crate) heard: Heard,
+    /// The status by which it was refused (401, 403, 404, 451), where no request of it was answered with success.
+    pub(crate) refused: Option<u16>,
+    /// Why there was nothing to read, where the connector knows that to be no loss.
+    pub(crate) absent: Option<String>,
 }
 
 impl End {
     /// Makes the end of a read that did not come to its own.
     pub(crate) fn failed(reason: String) -> Self {
-        Self { result: Err(reason), storage: Vec::new(), heard: Heard::default() }
+        Self { result: Err(reason), storage: Vec::new(), heard: Heard::default(), refused: None, absent: None }
     }
 }
 
@@ -180,6 +187,12 @@ pub(crate) struct WriterSetup {
     pub(crate) stream: String,
     pub(crate) batch: Batch,
     pub(crate) has_key: bool,
+    /// Tells records apart before they are decoded.
+    pub(crate) survey: Survey,
+    /// The field by which the records are said to be sorted, and how.
+    pub(crate) sorted: Option<(String, Sorted)>,
+    /// How far before their watermarks the reads start.
+    pub(crate) lookback: Duration,
     pub(crate) keys_folder: PathBuf,
     pub(crate) folder: Folder,
     pub(crate) sink: Box<dyn Sink>,
@@ -198,6 +211,7 @@ pub(crate) struct WriterSetup {
 /// One read within the writer.
 struct Progress {
     log: PageLog,
+    border: Border,
     keys: Option<Keys>,
     keys_lost: Option<String>,
     /// Whether its end has been taken. A guest aside that is not waited for may still emit a page; it is not missed.
@@ -305,14 +319,23 @@ impl Writer {
             pages.iter().for_each(|page| log.add(page));
             let keys = self.setup.has_key.then(|| Keys::open(&self.setup.keys_folder, id, log.records));
             let uncommitted = ReadProgress { read: id, ..ReadProgress::default() };
-            self.reads.insert(id, Progress { log, keys, keys_lost: None, over: false, uncommitted });
+            let kept = lock(&self.setup.state).border(id)?;
+            let border = Border::open(
+                kept.since,
+                self.setup.lookback,
+                self.setup.time.now_ms(),
+                kept.before.as_deref(),
+                kept.so_far.as_deref(),
+            );
+            self.reads.insert(id, Progress { log, border, keys, keys_lost: None, over: false, uncommitted });
         }
         self.reads.get_mut(&id).ok_or(WriterError::Crashed)
     }
 
     /// Whether taking an item waits for no disk and needs little time.
     fn is_quick(&self, item: &Item) -> bool {
-        matches!(item, Item::Page { read, emitted, .. } if emitted.ready.is_some() && self.reads.contains_key(&read.id))
+        let has_been_decoded = |emitted: &Emitted| emitted.ready.is_some() && !self.setup.survey.has_cursor();
+        matches!(item, Item::Page { read, emitted, .. } if has_been_decoded(emitted) && self.reads.contains_key(&read.id))
     }
 
     fn take(&mut self, item: Item) -> Result<(), WriterError> {
@@ -333,6 +356,13 @@ impl Writer {
             return Ok(());
         }
         self.note_heard(read, std::mem::take(&mut emitted.heard));
+        self.progress(read.id)?;
+        let Some(progress) = self.reads.get_mut(&read.id) else { return Ok(()) };
+        let seam = progress.log.edge.join(&self.setup.survey, &mut emitted);
+        let mut checks = PageChecks { seam, ..PageChecks::default() };
+        if self.setup.survey.has_cursor() {
+            survey(&self.setup, progress, &mut emitted, &mut checks);
+        }
         let sink = &mut self.setup.sink;
         let appended = match emitted.ready.take() {
             Some(ready) => sink.append_ready(&emitted.page, ready),
@@ -356,6 +386,7 @@ impl Writer {
             checkpoint: emitted.checkpoint.as_ref().map(|text| format!("{:032x}", xxh3_128(text.as_bytes()))),
             total: emitted.total,
             hash: format!("{:032x}", appended.content_hash),
+            checks: PageChecks { edge: checks.edge.or(appended.edge), ..checks },
         };
         if let Some(keys) = &mut progress.keys
             && progress.keys_lost.is_none()
@@ -374,6 +405,9 @@ impl Writer {
             progress.uncommitted.checkpoint = emitted.checkpoint;
         }
         progress.uncommitted.storage.extend(emitted.storage);
+        if !emitted.page.leave_out.is_empty() {
+            self.trace.left_out.push((self.trace.pages.len(), emitted.page.leave_out));
+        }
         self.trace.pages.push(trace);
         self.setup.tally.observe(Event::Page {
             read: read.label.to_string(),
@@ -383,9 +417,10 @@ impl Writer {
         Ok(())
     }
 
-    fn take_end(&mut self, read: &ReadHandle, end: End) -> Result<ReadReport, WriterError> {
-        self.note_heard(read, end.heard);
+    fn take_end(&mut self, read: &ReadHandle, mut end: End) -> Result<ReadReport, WriterError> {
+        self.note_heard(read, std::mem::take(&mut end.heard));
         let failure = read.failure();
+        let sorted = self.setup.sorted.clone();
         let progress = self.progress(read.id)?;
         progress.over = true;
         let mut shifted = false;
@@ -399,12 +434,14 @@ impl Writer {
                     None => keys.duplicates().map_err(|error| error.to_string()),
                 });
                 shifted = progress.log.shifted(duplicates.as_ref());
-                let finding = progress.log.judge(duplicates);
+                let mut finding = progress.log.judge(duplicates, sorted.as_ref());
+                progress.log.judge_nothing(&end, &mut finding);
+                let watermark = progress.border.settle(end.result.clone().ok().flatten(), &mut finding);
                 let complete = finding.verdict != Verdict::Incomplete;
-                let watermark = end.result.clone().ok().flatten().filter(|_| complete);
+                let watermark = watermark.filter(|_| complete);
                 let how = if complete { ReadEnd::Complete } else { ReadEnd::Broken };
                 progress.uncommitted.end = Some((how, watermark));
-                progress.uncommitted.storage.extend(end.storage);
+                progress.uncommitted.storage.extend(std::mem::take(&mut end.storage));
                 finding
             }
         };
@@ -480,6 +517,10 @@ impl Writer {
                 .reads
                 .values_mut()
                 .map(|progress| {
+                    let news = !progress.uncommitted.pages.is_empty() || progress.uncommitted.end.is_some();
+                    if news && setup.survey.has_cursor() {
+                        progress.uncommitted.border = Some(progress.border.encode());
+                    }
                     let read = progress.uncommitted.read;
                     std::mem::replace(&mut progress.uncommitted, ReadProgress { read, ..ReadProgress::default() })
                 })
@@ -509,6 +550,32 @@ impl Writer {
         }
         self.uncommitted_since = None;
         Ok(())
+    }
+}
+
+/// Looks at each record of a page: leaves out those that are there already, and counts those that are out of order.
+fn survey(setup: &WriterSetup, progress: &mut Progress, emitted: &mut Emitted, checks: &mut PageChecks) {
+    let records = setup.survey.all(&emitted.page);
+    let mut last = progress.log.cursor.take();
+    let mut known = Vec::new();
+    for (place, record) in (0..).zip(&records) {
+        checks.edge = record.key.or(Some(record.text));
+        if emitted.page.leave_out.contains(&place) {
+            continue;
+        }
+        if progress.border.pass(record) {
+            known.push(place);
+        }
+        if let (Some((_, order)), Some(cursor)) = (&setup.sorted, &record.cursor) {
+            checks.out_of_order += u64::from(last.as_ref().is_some_and(|last| order.is_broken(last, cursor)));
+            last = Some(cursor.clone());
+        }
+    }
+    checks.cursor = last;
+    checks.known = known.len() as u64;
+    if !known.is_empty() {
+        emitted.ready = None;
+        emitted.page.leave_out.extend(known);
     }
 }
 

@@ -12,9 +12,13 @@ use super::player::{PlayEnd, Player};
 use super::script::Call;
 use super::{Recorded, ReplayError};
 use crate::capability::output::Emitted;
+use crate::engine::bindings::exports::ingest::connector::source::SyncMode;
+use crate::record::Survey;
+use crate::run::seam::Edge;
 use crate::run::{Format, sinks};
 use crate::schema::Schema;
 use crate::sink::Sink;
+use crate::state::PageChecks;
 
 /// A partition: its id and its context; none for the whole stream.
 type Partition = Option<(String, String)>;
@@ -42,6 +46,9 @@ pub struct StreamMade {
     /// The schema that the connector declares.
     #[serde(skip)]
     pub declared: Option<String>,
+    /// The field that orders its records, where it can be read incrementally.
+    #[serde(skip)]
+    pub cursor_field: Option<String>,
     /// Files, in order.
     pub files: Vec<PathBuf>,
 }
@@ -84,7 +91,11 @@ impl Recorded {
             let Some(player) = self.open_stream(connector, &mut stream, &mut made.left_out).await? else { continue };
             let key = stream.primary_key.clone();
             let mut sink = sinks::open(player.engine(), Schema::default(), key, Format::JsonLines, names);
-            let append = |_: &Partition, label: &str, emitted| append(&mut sink, label, emitted);
+            let survey = Survey::new(&stream.primary_key, None);
+            let mut edges: BTreeMap<String, Edge> = BTreeMap::new();
+            let append = |_: &Partition, label: &str, mut emitted| {
+                append(&mut sink, edges.entry(label.to_owned()).or_default(), &survey, label, &mut emitted)
+            };
             self.read_all(&player, &mut stream, &mut made.left_out, false, append).await?;
             stream.files = sink.seal()?.into_iter().map(|file| file.path).collect();
             made.streams.push(stream);
@@ -112,6 +123,7 @@ impl Recorded {
             left_out.push(format!("the connector has no stream {}", stream.name));
             return Ok(None);
         };
+        stream.cursor_field = info.cursor_field.filter(|_| info.modes.contains(&SyncMode::Incremental));
         stream.primary_key = info.primary_key;
         stream.declared = info.schema;
         Ok(Some(player))
@@ -167,9 +179,18 @@ impl Recorded {
     }
 }
 
-pub(crate) fn append(sink: &mut Box<dyn Sink>, label: &str, emitted: Emitted) -> Result<u64, ReplayError> {
+fn append(
+    sink: &mut Box<dyn Sink>,
+    edge: &mut Edge,
+    survey: &Survey,
+    label: &str,
+    emitted: &mut Emitted,
+) -> Result<u64, ReplayError> {
+    let seam = edge.join(survey, emitted);
     let appended = sink.append(&emitted.page);
-    Ok(appended.map_err(|source| ReplayError::Page { read: label.to_owned(), source })?.records)
+    let appended = appended.map_err(|source| ReplayError::Page { read: label.to_owned(), source })?;
+    edge.pass(appended.records, &PageChecks { seam, edge: appended.edge, ..PageChecks::default() }, None);
+    Ok(appended.records)
 }
 
 impl Recorded {

@@ -117,6 +117,7 @@ impl Connection {
             limit: None,
             full: false,
             rereads: 1,
+            lookback: Vec::new(),
             keep_state: false,
             concurrency: 4,
             parts: PartLimits { age: self.commit, ..PartLimits::default() },
