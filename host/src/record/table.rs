@@ -33,6 +33,8 @@ pub struct Table {
     schema: Schema,
     root: Group,
     rows: usize,
+    /// What the columns held when rows were last taken in.
+    bytes: usize,
     primary_key: Vec<String>,
     bounds: Bounds,
     reader: Reader,
@@ -80,6 +82,7 @@ impl Table {
             schema,
             root: Group::default(),
             rows: 0,
+            bytes: 0,
             primary_key,
             bounds,
             reader: Reader::default(),
@@ -124,7 +127,7 @@ impl Table {
     /// Returns the bytes that the rows take, roughly.
     pub fn bytes(&self) -> usize {
         // What rows lack is filled in at the end, and counts from the start.
-        self.root.bytes().max(self.rows.saturating_mul(self.root.row_bytes))
+        self.bytes.max(self.rows.saturating_mul(self.root.row_bytes))
     }
 
     /// Changes the columns to a wider schema, with the rows they have.
@@ -132,6 +135,7 @@ impl Table {
         self.root.settle(self.rows);
         self.root.widen(&schema.fields, self.rows);
         self.schema = schema;
+        self.bytes = self.root.bytes();
         for (part, name) in self.primary_key.iter().enumerate() {
             if let Some(member) =
                 self.root.places.get(name.as_bytes()).and_then(|place| self.root.members.get_mut(*place))
@@ -149,7 +153,7 @@ impl Table {
         if !self.take_rows(&ready.table) {
             return None;
         }
-        shapes.give(ready.version, ready.table);
+        shapes.give(ready.version, ready.table, ready.bytes);
         Some(ready.appended)
     }
 
@@ -157,7 +161,10 @@ impl Table {
     pub fn append(&mut self, page: &Page) -> Result<Appended, Refused> {
         let before = self.rows;
         let fault = match self.decode(page) {
-            Ok(appended) => return Ok(appended),
+            Ok(appended) => {
+                self.bytes = self.root.bytes();
+                return Ok(appended);
+            }
             Err(fault) => fault,
         };
         self.rows = before;
@@ -204,6 +211,7 @@ impl Table {
         let read = self.records(bytes, start, (false, leave_out), max_depth.min(self.bounds.max_depth), &[], seen);
         let (mut appended, end) = read.ok()?;
         self.root.settle(self.rows);
+        self.bytes = self.root.bytes();
         appended.bytes = (end - start) as u64;
         appended.content_hash = xxh3_128(bytes.get(start..end)?);
         Some((appended, end))
@@ -211,7 +219,7 @@ impl Table {
 
     /// Drops the rows.
     pub(super) fn clear(&mut self) {
-        self.rows = 0;
+        (self.rows, self.bytes) = (0, 0);
         self.root.settle(0);
     }
 
@@ -222,6 +230,7 @@ impl Table {
         }
         self.root.take_rows(self.rows, &other.root);
         self.rows += other.rows;
+        self.bytes += other.bytes;
         true
     }
 
@@ -293,6 +302,7 @@ impl Table {
     /// Hands out the columns, all of the same length, and starts anew with empty ones of the same types.
     pub(crate) fn take(&mut self) -> (usize, &mut Group) {
         let rows = std::mem::take(&mut self.rows);
+        self.bytes = 0;
         self.root.settle(rows);
         (rows, &mut self.root)
     }
@@ -427,7 +437,7 @@ impl Reader {
                 member.column.pad(row);
             }
             let value = at;
-            at = self.value(&mut member.column, bytes, at, depth)?;
+            at = self.next_value(&mut member.column, bytes, at, depth)?;
             if ROOT
                 && member.key > 0
                 && let Some(key) = self.keys.get_mut(member.key - 1)
@@ -453,6 +463,7 @@ impl Reader {
     }
 
     /// Reads a name and its colon; returns the member's place and the position of its value.
+    #[inline(always)]
     fn member(
         &mut self,
         group: &mut Group,
@@ -501,7 +512,21 @@ impl Reader {
         Ok((place, end + 1))
     }
 
+    /// Reads a value as [`Reader::value`] does. Most are texts, for which a call would cost as much as reading them.
+    #[inline(always)]
+    fn next_value(&mut self, column: &mut Column, bytes: &[u8], at: usize, depth: usize) -> Result<usize, Stop> {
+        if let Data::Text(texts) = &mut column.data
+            && byte(bytes, at) == b'"'
+        {
+            let end = string(texts, bytes, at)?;
+            column.filled();
+            return Ok(end);
+        }
+        self.value(column, bytes, at, depth)
+    }
+
     /// Reads a value into the next row of a column; returns the position after it.
+    #[inline(never)]
     fn value(&mut self, column: &mut Column, bytes: &[u8], at: usize, depth: usize) -> Result<usize, Stop> {
         let first = byte(bytes, at);
         if first == b'n' {
@@ -509,7 +534,7 @@ impl Reader {
             column.push_null();
             return Ok(end);
         }
-        let drift = Stop::new(at, Cause::Drift);
+        let drift = || Stop::new(at, Cause::Drift);
         let end = match &mut column.data {
             Data::Text(texts) => match first {
                 b'"' => string(texts, bytes, at)?,
@@ -520,19 +545,19 @@ impl Reader {
                     column.filled_literal();
                     return Ok(end);
                 }
-                _ => return Err(drift),
+                _ => return Err(drift()),
             },
             Data::Int { values, wide } => match number::read(bytes, at) {
                 Ok((end, Number::Int(value))) if is_exact(value) || *wide => {
                     values.push(value);
                     end
                 }
-                _ => return Err(drift),
+                _ => return Err(drift()),
             },
             Data::Bool(values) => {
                 let (value, word): (bool, &[u8]) = if first == b't' { (true, b"true") } else { (false, b"false") };
                 if first != b't' && first != b'f' {
-                    return Err(drift);
+                    return Err(drift());
                 }
                 let end = scan::literal(bytes, at, word)?;
                 values.push(value);
@@ -547,15 +572,15 @@ impl Reader {
                     values.push(value as f64);
                     end
                 }
-                _ => return Err(drift),
+                _ => return Err(drift()),
             },
             Data::Timestamp(values) => {
                 if first != b'"' {
-                    return Err(drift);
+                    return Err(drift());
                 }
                 let (end, _) = scan::string(bytes, at + 1)?;
                 // An escape in a date is no way to write it; such a value is text.
-                values.push(bytes.get(at + 1..end).and_then(instant::read).ok_or(drift)?);
+                values.push(bytes.get(at + 1..end).and_then(instant::read).ok_or_else(drift)?);
                 end + 1
             }
             Data::Json(texts) => {
@@ -568,7 +593,7 @@ impl Reader {
             }
             Data::Struct(group) => {
                 if first != b'{' {
-                    return Err(drift);
+                    return Err(drift());
                 }
                 if depth == 0 {
                     return Err(Stop::new(at, Cause::Depth));
@@ -578,7 +603,7 @@ impl Reader {
             }
             Data::List { offsets, items } => {
                 if first != b'[' {
-                    return Err(drift);
+                    return Err(drift());
                 }
                 if depth == 0 {
                     return Err(Stop::new(at, Cause::Depth));
@@ -587,7 +612,7 @@ impl Reader {
                 offsets.push(i32::try_from(items.len()).map_err(|_| Stop::new(at, Cause::Full))?);
                 end
             }
-            Data::Unknown => return Err(drift),
+            Data::Unknown => return Err(drift()),
         };
         column.filled();
         Ok(end)
@@ -602,7 +627,7 @@ impl Reader {
             if let Data::Struct(group) = &items.data {
                 self.take_room(group.row_bytes, at)?;
             }
-            at = space(bytes, self.value(items, bytes, at, depth)?);
+            at = space(bytes, self.next_value(items, bytes, at, depth)?);
             match byte(bytes, at) {
                 b',' => at = space(bytes, at + 1),
                 b']' => return Ok(at + 1),
