@@ -81,6 +81,8 @@ impl Way {
         if matches!(self.pagination, 0..=2) {
             stream["total"] = json!("/total");
         }
+        // Nothing shifts here, so that counted pages are whole.
+        stream["never_shifts"] = json!(true);
         let mut streams = vec![stream];
         let mut builder = Api::builder().endpoint(endpoint);
         if self.partitions {

@@ -45,9 +45,9 @@ fn the_next_run_brings_what_is_new_and_no_more() -> anyhow::Result<()> {
     let newest = time::rfc3339(time::START + 99);
     ensure!(watermarks(&first, "items") == (None, Some(newest.as_str())), "{first:#?}");
 
-    // Nothing new: the record at the watermark comes again, since others may have the same time.
+    // Nothing new: the record at the watermark comes again, since others may have the same time, and is known.
     let second = connection.complete(&[])?;
-    ensure!(second.stream("items")["records"] == 1 && second.stream("items")["mode"] == "incremental", "{second:#?}");
+    ensure!(second.stream("items")["records"] == 0 && second.stream("items")["mode"] == "incremental", "{second:#?}");
     let since = newest.replace(':', "%3A");
     let expected =
         [format!("/items?since={since}&offset=0&limit=40"), format!("/items?since={since}&offset=1&limit=40")];
@@ -58,9 +58,9 @@ fn the_next_run_brings_what_is_new_and_no_more() -> anyhow::Result<()> {
     let third = connection.complete(&[])?;
     let (before, after) = watermarks(&third, "items");
     ensure!(before == Some(newest.as_str()) && after > before, "{third:#?}");
-    ensure!(third.stream("items")["records"] == 6, "{third:#?}");
+    ensure!(third.stream("items")["records"] == 5, "{third:#?}");
     let mut expected = ids(&api, "/items");
-    expected.extend([5, 6, 100, 100]);
+    expected.extend([5, 6]);
     expected.sort_unstable();
     ensure!(connection.ids("items", "id")? == expected);
 
@@ -92,7 +92,7 @@ fn a_list_with_the_newest_first_is_read_until_the_watermark() -> anyhow::Result<
         0,
     )?;
     let stream = json!({
-        "name": "events", "path": "events", "primary_key": ["id"], "pagination": {"link": {}},
+        "name": "events", "path": "events", "primary_key": ["id"], "pagination": {"link": {}}, "never_shifts": true,
         "incremental": {"cursor_field": "at", "order": "descending", "stop_at_watermark": true}
     });
     let connection = Connection::new("rest", &json!({"base_url": replay.url(), "streams": [stream]}))?;
@@ -104,7 +104,7 @@ fn a_list_with_the_newest_first_is_read_until_the_watermark() -> anyhow::Result<
     replay.replace([tests::recorded::Recording { exchanges: vec![first] }]);
     let run = connection.complete(&[])?;
     ensure!(replay.targets() == [("/events".to_owned(), 200)], "{:?}", replay.targets());
-    ensure!(run.stream("events")["records"] == 6, "{run:#?}");
+    ensure!(run.stream("events")["records"] == 5, "{run:#?}");
     ensure!(watermarks(&run, "events").1 == Some(time::rfc3339(time::START + 25).as_str()), "{run:#?}");
     Ok(())
 }
@@ -135,13 +135,13 @@ fn a_run_after_a_failed_one_goes_on_where_that_ended() -> anyhow::Result<()> {
 fn a_run_after_one_that_did_not_add_up_replaces_what_that_left() -> anyhow::Result<()> {
     let api = Api::builder()
         .endpoint(Endpoint::new("/items", Offset::default()).records(100).total(Total::Body).page_size(30, 30))
-        .fault(Rule::always(Action::Short(0)).containing("offset=60"))
+        .fault(Rule::always(Action::Short(0)).containing("offset=58"))
         .start()?;
     let stream = json!({"name": "items", "path": "items", "records": "/items", "primary_key": ["id"], "total": "/total",
                         "pagination": {"offset": {"limit": 30}}});
     let connection = Connection::new("rest", &json!({"base_url": api.url(""), "streams": [stream]}))?;
     let run = connection.run(&[])?;
-    ensure!(run.code == Some(1) && connection.ids("items", "id")? == (1..=60).collect::<Vec<_>>(), "{run:#?}");
+    ensure!(run.code == Some(1) && connection.ids("items", "id")? == (1..=59).collect::<Vec<_>>(), "{run:#?}");
     api.script(Vec::new());
     let run = connection.complete(&[])?;
     ensure!(run.stream("items")["records"] == 100, "{run:#?}");

@@ -1,6 +1,7 @@
 //! The configuration, as `schema.json` describes it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use connector_sdk::{Error, Result};
 use serde::Deserialize;
@@ -42,10 +43,15 @@ pub(crate) struct StreamConfig {
     #[serde(default)]
     pub(crate) allow_repeated_pages: bool,
     #[serde(default)]
+    pub(crate) never_shifts: bool,
+    #[serde(default)]
     pub(crate) primary_key: Vec<String>,
     pub(crate) pagination: Option<Pagination>,
     pub(crate) total: Option<String>,
     pub(crate) in_flight: Option<usize>,
+    pub(crate) cap: Option<u64>,
+    #[serde(default)]
+    pub(crate) tolerate: Vec<u16>,
     pub(crate) incremental: Option<Incremental>,
     pub(crate) parent: Option<Parent>,
     pub(crate) schema: Option<Value>,
@@ -78,6 +84,7 @@ pub(crate) struct OffsetConfig {
     pub(crate) limit: u64,
     pub(crate) first: u64,
     pub(crate) step_by_limit: bool,
+    pub(crate) overlap: bool,
     pub(crate) trust_total: bool,
     pub(crate) end_statuses: Vec<u16>,
 }
@@ -90,6 +97,7 @@ impl Default for OffsetConfig {
             limit: 100,
             first: 0,
             step_by_limit: false,
+            overlap: true,
             trust_total: false,
             end_statuses: Vec::new(),
         }
@@ -174,6 +182,20 @@ pub(crate) struct Incremental {
     pub(crate) watermark: Option<String>,
     #[serde(default)]
     pub(crate) stop_at_watermark: bool,
+    pub(crate) lookback: Option<String>,
+}
+
+/// Reads a time as 90s, 15m, 12h or 7d.
+pub(crate) fn lookback(text: &str) -> Option<Duration> {
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(seconds).map(Duration::from_secs)
 }
 
 fn value_alone() -> String {
@@ -265,11 +287,30 @@ impl StreamConfig {
         if let Some(incremental) = &self.incremental {
             incremental.validate()?;
         }
+        self.validate_cap()?;
         self.reject.iter().try_for_each(Reject::validate)?;
         match &self.pagination {
             Some(Pagination::Cursor(cursor)) => cursor.validate(),
             Some(Pagination::Keyset(keyset)) => keyset.validate(),
             _ => Ok(()),
+        }
+    }
+
+    fn validate_cap(&self) -> Result<(), String> {
+        if self.cap.is_none() {
+            return Ok(());
+        }
+        let sorted = |incremental: &Incremental| incremental.param.is_some() && incremental.order == Order::Ascending;
+        if !self.incremental.as_ref().is_some_and(sorted) || self.primary_key.len() != 1 {
+            return Err(
+                "cap needs `incremental` with `param` and `order: ascending`, to start anew from the last value, and \
+                        a `primary_key` of one field"
+                    .into(),
+            );
+        }
+        match &self.pagination {
+            Some(Pagination::Offset(_) | Pagination::Page(_) | Pagination::Link(_)) => Ok(()),
+            _ => Err("cap goes with pagination by offset, page or link; the others have none".into()),
         }
     }
 
@@ -293,6 +334,11 @@ impl Incremental {
         }
         if self.stop_at_watermark && self.watermark.is_some() {
             return Err("incremental.stop_at_watermark goes by the cursor field, without incremental.watermark".into());
+        }
+        if let Some(text) = &self.lookback
+            && lookback(text).is_none()
+        {
+            return Err(format!("incremental.lookback is no time such as 90s, 15m, 12h or 7d: {text}"));
         }
         if self.param.is_none() && self.start.is_some() {
             return Err("incremental.start goes with incremental.param".into());

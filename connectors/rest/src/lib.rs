@@ -82,6 +82,7 @@ impl Config {
         since: Option<&str>,
     ) -> Result<Pages<'static, Box<dyn Paginator>>> {
         let request = request::build(self, stream, context, since)?;
+        let request = stream.tolerate.iter().fold(request, |request, status| request.accept(*status));
         let mut pages = Pages::new(request, &stream.records, pagination::build(stream)?);
         if let Some(total) = &stream.total {
             pages = pages.total(total.as_str());
@@ -99,6 +100,21 @@ impl Config {
         if stream.allow_repeated_pages {
             pages = pages.allow_repeated_pages();
         }
+        if !stream.tolerate.is_empty() {
+            let (tolerate, mut begun) = (stream.tolerate.clone(), false);
+            pages = pages.each(move |response| {
+                let status = response.status();
+                if !tolerate.contains(&status) {
+                    begun = true;
+                    return Ok(());
+                }
+                let reason = format!("the API answered {status}");
+                Err(if begun { Error::data(reason) } else { Error::absent(reason) })
+            });
+        }
+        if stream.never_shifts {
+            pages = pages.never_shifts();
+        }
         if let Some(requests) = stream.in_flight {
             pages = pages.in_flight(requests);
         }
@@ -113,7 +129,17 @@ impl From<&StreamConfig> for Stream {
             stream = stream.schema(schema);
         }
         match &config.incremental {
-            Some(incremental) => stream.cursor_field(&incremental.cursor_field).incremental(),
+            Some(incremental) => {
+                stream = stream.cursor_field(&incremental.cursor_field).incremental();
+                if let Some(lookback) = incremental.lookback.as_deref().and_then(config::lookback) {
+                    stream = stream.lookback(lookback);
+                }
+                match incremental.order {
+                    Order::Any => stream,
+                    Order::Ascending => stream.sorted(connector_sdk::Order::Ascending),
+                    Order::Descending => stream.sorted(connector_sdk::Order::Descending),
+                }
+            }
             None => stream,
         }
     }

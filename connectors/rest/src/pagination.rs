@@ -1,12 +1,23 @@
 //! Paginators from configuration.
 
 use connector_sdk::Result;
-use connector_sdk::pages::{Cursor, Keyset, LinkHeader, Offset, PageNumber, Paginator, Single};
+use connector_sdk::pages::{Capped, Cursor, Keyset, LinkHeader, Offset, PageNumber, Paginator, Single};
 
-use crate::config::{CursorConfig, KeysetConfig, LinkConfig, OffsetConfig, PageConfig, Pagination, StreamConfig};
+use crate::config::{
+    CursorConfig, Incremental, KeysetConfig, LinkConfig, OffsetConfig, PageConfig, Pagination, StreamConfig,
+};
 
 /// Builds the paginator of a stream.
 pub(crate) fn build(stream: &StreamConfig) -> Result<Box<dyn Paginator>> {
+    let capped = stream.cap.zip(stream.incremental.as_ref()).zip(stream.primary_key.first());
+    if let Some(((cap, incremental), tie)) = capped {
+        return Ok(match &stream.pagination {
+            Some(Pagination::Offset(offset)) => windows(by_offset(offset), cap, incremental, tie),
+            Some(Pagination::Page(page)) => windows(by_page(page), cap, incremental, tie),
+            Some(Pagination::Link(link)) => windows(by_link(link), cap, incremental, tie),
+            _ => return Err(connector_sdk::Error::config("cap goes with pagination by offset, page or link")),
+        });
+    }
     Ok(match &stream.pagination {
         None => Box::new(Single),
         Some(Pagination::Offset(offset)) => Box::new(by_offset(offset)),
@@ -17,11 +28,25 @@ pub(crate) fn build(stream: &StreamConfig) -> Result<Box<dyn Paginator>> {
     })
 }
 
+/// Reads beyond the API's cap, by starting anew from the last value.
+fn windows<P: Paginator + Clone + 'static>(
+    pages: P,
+    cap: u64,
+    incremental: &Incremental,
+    tie: &str,
+) -> Box<dyn Paginator> {
+    let from = incremental.param.as_deref().unwrap_or_default();
+    Box::new(Capped::new(pages, cap, &incremental.cursor_field, tie, from).format(&incremental.format))
+}
+
 fn by_offset(config: &OffsetConfig) -> Offset {
     let mut offset = Offset::new(config.offset_param.as_str(), config.limit_param.as_str(), config.limit);
     offset = offset.first(config.first);
     if config.step_by_limit {
         offset = offset.step_by_limit();
+    }
+    if !config.overlap {
+        offset = offset.without_overlap();
     }
     if config.trust_total {
         offset = offset.trust_total();

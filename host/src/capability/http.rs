@@ -27,7 +27,13 @@ pub struct HttpCtx {
     max_held_bytes: u64,
     json_depth: usize,
     recent: Option<Arc<Recent>>,
+    /// Whether a request was answered with success, and the first status of those that mean "not for you".
+    succeeded: bool,
+    refused: Option<u16>,
 }
+
+/// Statuses of what is not there or may not be seen (RFC 9110, section 15.5; RFC 7725).
+const REFUSALS: [u16; 4] = [401, 403, 404, 451];
 
 impl HttpCtx {
     /// Makes the interface for one read, named `read` in events and in the archive. Without a client every request is
@@ -42,12 +48,26 @@ impl HttpCtx {
             max_held_bytes: limits.held_bytes,
             json_depth: limits.json_depth,
             recent: None,
+            succeeded: false,
+            refused: None,
         }
     }
 
     /// Remembers responses, so that texts can be cleaned of personal data in them.
     pub(crate) fn remembering(self, recent: Option<Arc<Recent>>) -> Self {
         Self { recent, ..self }
+    }
+
+    fn answered(&mut self, status: u16) {
+        self.succeeded |= (200..300).contains(&status);
+        if REFUSALS.contains(&status) {
+            self.refused.get_or_insert(status);
+        }
+    }
+
+    /// Returns the status by which the guest was refused, where it was given nothing else.
+    pub(crate) fn refused(&self) -> Option<u16> {
+        self.refused.filter(|_| !self.succeeded)
     }
 
     /// Counts bytes that the host keeps for the guest.
@@ -166,6 +186,11 @@ impl HttpView<'_> {
         result: Result<http::Response, http::Error>,
         request: Arc<http::Request>,
     ) -> wasmtime::Result<Result<Resource<Response>, wit::Error>> {
+        match &result {
+            Ok(response) => self.ctx.answered(response.status),
+            Err(http::Error::Status { status, .. }) => self.ctx.answered(*status),
+            Err(_) => {}
+        }
         match result {
             Ok(response) => Ok(Ok(self.table.push(self.ctx.hold(response, request)?)?)),
             Err(error) => match guest_error(error) {

@@ -34,6 +34,8 @@ pub struct Emitted {
     pub checkpoint: Option<String>,
     /// How many records the API says the whole read has.
     pub total: Option<u64>,
+    /// How it hangs together with the page before.
+    pub seam: wit::Seam,
     /// Where the records come from; none for a page that the connector made itself.
     pub origin: Option<Origin>,
     /// Writes that become durable with this page.
@@ -159,7 +161,11 @@ impl OutputView<'_> {
         Err(LimitReached::bytes(Limit::PageBytes, self.ctx.max_page_bytes as u64))
     }
 
-    fn page(&mut self, records: Records) -> wasmtime::Result<(record::Page, Option<record::Ready>, Option<Origin>)> {
+    fn page(
+        &mut self,
+        records: Records,
+        overlaps: bool,
+    ) -> wasmtime::Result<(record::Page, Option<record::Ready>, Option<Origin>)> {
         match records {
             Records::Select(selection) => {
                 // The selection hands the response over: its body lives on only in the page.
@@ -189,7 +195,7 @@ impl OutputView<'_> {
                     exchange: response.exchange,
                 };
                 let plain = page.extra.is_empty();
-                let ready = self.ahead.selected(&selection.pointer, plain, response.ready.take());
+                let ready = self.ahead.selected(&selection.pointer, plain, overlaps, response.ready.take());
                 Ok((page, ready, Some(origin)))
             }
             Records::Json(bytes) => {
@@ -219,7 +225,7 @@ impl wit::Host for OutputView<'_> {
         if let Some(checkpoint) = page.checkpoint.as_ref().filter(|checkpoint| checkpoint.len() > MAX_MARK_BYTES) {
             return Err(EmitError::Checkpoint(checkpoint.len()).into());
         }
-        let (mut records, ready, origin) = self.page(page.records)?;
+        let (mut records, ready, origin) = self.page(page.records, page.seam == wit::Seam::Overlapping)?;
         if let Some(recent) = self.ctx.recent.clone() {
             records = treated(recent, records, origin.as_ref()).await?;
         }
@@ -228,6 +234,7 @@ impl wit::Host for OutputView<'_> {
             ready,
             checkpoint: page.checkpoint,
             total: page.total,
+            seam: page.seam,
             origin,
             storage: self.storage.take_pending(),
             heard: Heard {

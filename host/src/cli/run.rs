@@ -50,6 +50,10 @@ pub(crate) struct RunArgs {
     /// in the configuration [default: evolve].
     #[arg(long, value_name = "WHAT", value_parser = parse_on_drift)]
     on_drift: Vec<(Option<String>, Policy)>,
+    /// Start incremental reads so long before their watermarks, and leave out what is there already: TIME for all streams, or
+    /// NAME=TIME for one [default: what the connector says]. Repeatable.
+    #[arg(long, value_name = "[NAME=]TIME", value_parser = parse_lookback)]
+    lookback: Vec<(Option<String>, Duration)>,
     /// Go on with what is there although the configuration has changed.
     #[arg(long)]
     keep_state: bool,
@@ -127,6 +131,13 @@ fn parse_on_drift(text: &str) -> Result<(Option<String>, Policy), String> {
     }
 }
 
+fn parse_lookback(text: &str) -> Result<(Option<String>, Duration), String> {
+    match text.split_once('=') {
+        Some((name, time)) => Ok((Some(name.to_owned()), parse_duration(time)?)),
+        None => Ok((None, parse_duration(text)?)),
+    }
+}
+
 /// Runs a connection.
 pub(crate) async fn run(args: RunArgs, out: &mut Out) -> Result<Exit, CliError> {
     let style = match (args.quiet, print::is_watched() && !args.json) {
@@ -176,6 +187,7 @@ pub(crate) async fn run(args: RunArgs, out: &mut Out) -> Result<Exit, CliError> 
         full: args.full,
         rereads: args.rereads,
         on_drift: OnDrift::new(args.on_drift.clone()),
+        lookback: args.lookback.clone(),
         keep_state: args.keep_state,
         concurrency: args.concurrency,
         parts: PartLimits { rows: args.part_rows.max(1), bytes: args.part_bytes.max(1), age: args.part_age },

@@ -304,10 +304,11 @@ impl Instance {
         }
     }
 
-    /// Takes what the guest wrote and heard since its last page.
-    pub fn take_rest(&mut self) -> (Vec<capability::storage::Write>, capability::heard::Heard) {
+    /// Takes what the guest wrote and heard since its last page, and the status by which it was refused, where it was given
+    /// nothing else.
+    pub fn take_rest(&mut self) -> (Vec<capability::storage::Write>, capability::heard::Heard, Option<u16>) {
         let guest = self.store.data_mut();
-        (guest.storage.take_pending(), guest.take_heard())
+        (guest.storage.take_pending(), guest.take_heard(), guest.http.refused())
     }
 }
 

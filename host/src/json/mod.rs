@@ -25,7 +25,7 @@ use self::index::Index;
 use self::pointer::Unsure;
 use self::scan::{Cause, Stop, byte};
 
-pub(crate) use self::pointer::escape;
+pub(crate) use self::pointer::{escape, tokens as pointer_tokens};
 
 /// Deepest nesting that any limit can allow. Values are decoded by recursion, so the stack of a thread sets a bound.
 pub const MAX_DEPTH: usize = 512;

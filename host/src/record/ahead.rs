@@ -8,7 +8,7 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Appended, Table};
+use super::{Appended, Record, Survey, Table};
 use crate::json::Document;
 use crate::schema::Schema;
 
@@ -99,6 +99,8 @@ pub struct Ready {
     pub(super) appended: Appended,
     pub(super) bytes: usize,
     pointer: String,
+    /// The first record, where it was left out.
+    pub(crate) left_out: Option<Record>,
 }
 
 impl Ready {
@@ -118,6 +120,8 @@ pub struct Ahead {
     wrong: u32,
     /// The version of the schema that the last page did not fit.
     misfit: Option<u64>,
+    /// Whether the last page began with a record of the page before.
+    overlaps: bool,
 }
 
 impl Ahead {
@@ -139,9 +143,15 @@ impl Ahead {
             return None;
         }
         let (version, mut table) = shapes.take()?;
+        // The record that came before is left out; whether it is that one, the writer knows.
+        let left_out = match self.overlaps {
+            true => Survey::new(table.primary_key(), None).first_at(body, start),
+            false => None,
+        };
+        let leave_out: &[u64] = if left_out.is_some() { &[0] } else { &[] };
         let mut marks = Vec::new();
-        let (mut count, mut marked) = (0, start);
-        let read = table.read_array(body, start, depth - 1, |at| {
+        let (mut count, mut marked) = (leave_out.len() as u64, start);
+        let read = table.read_array(body, start, leave_out, depth - 1, |at| {
             if at - marked >= MARK_BYTES {
                 marks.push((count, at));
                 marked = at;
@@ -157,12 +167,20 @@ impl Ahead {
         };
         self.wrong += 1;
         let bytes = table.bytes();
-        Some(Ready { version, table, appended, bytes, pointer: pointer.clone() })
+        Some(Ready { version, table, appended, bytes, pointer: pointer.clone(), left_out })
     }
 
-    /// Takes note of a page's selection; returns what has been decoded for it.
-    pub(crate) fn selected(&mut self, pointer: &str, plain: bool, ready: Option<Ready>) -> Option<Ready> {
-        let ready = ready.filter(|ready| plain && ready.pointer == pointer);
+    /// Takes note of a page's selection, and whether its first record came before; returns what has been decoded for it.
+    pub(crate) fn selected(
+        &mut self,
+        pointer: &str,
+        plain: bool,
+        overlaps: bool,
+        ready: Option<Ready>,
+    ) -> Option<Ready> {
+        let fits = |ready: &Ready| plain && ready.pointer == pointer && (overlaps || ready.left_out.is_none());
+        let ready = ready.filter(fits);
+        self.overlaps = overlaps;
         if ready.is_some() {
             self.wrong = 0;
         }
@@ -204,7 +222,7 @@ mod tests {
             let next = document.text("/next").unwrap();
             assert_eq!(next.is_some(), body.contains("\"next\""), "{body}");
             let page = Page::select(&document, pointer, Vec::new()).unwrap().unwrap();
-            let ready = self.ahead.selected(pointer, true, ready);
+            let ready = self.ahead.selected(pointer, true, false, ready);
             let was_ready = ready.is_some();
             let adopted = ready.and_then(|ready| self.table.adopt(ready));
             let appended = adopted.unwrap_or_else(|| self.append(&page));

@@ -22,6 +22,7 @@ mod page;
 mod presence;
 mod records;
 mod split;
+mod survey;
 mod table;
 mod walk;
 
@@ -32,6 +33,7 @@ pub(crate) use self::infer::absorb;
 pub use self::page::Page;
 pub(crate) use self::records::{Bounds, clash, members};
 pub(crate) use self::split::{Refused as RefusedRecord, Split, split};
+pub(crate) use self::survey::{Record, Survey};
 pub use self::table::{Refused, Table};
 pub(crate) use self::table::{content_hash, key_hash};
 pub(crate) use self::walk::Walker;
@@ -53,8 +55,21 @@ pub struct Appended {
     pub content_hash: u128,
     /// A hash of the primary key of each record that has one, in order; empty where none is set. `1` and `"1"` differ.
     pub key_hashes: Vec<u64>,
+    /// What tells the last record from others: the hash of its primary key, or of its text where a record of the page has no
+    /// key. None where no record was taken over.
+    pub edge: Option<u64>,
     /// Records that lack a part of the primary key, or have null there.
     pub missing_keys: u64,
+}
+
+impl Appended {
+    /// The [`edge`](Appended::edge) of records of which the last has this text.
+    pub(crate) fn edge_of(&self, last: &[u8]) -> u64 {
+        match self.key_hashes.last() {
+            Some(key) if self.missing_keys == 0 => *key,
+            _ => xxhash_rust::xxh3::xxh3_64(last),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -19,6 +19,8 @@ pub struct Page {
     pub lines: bool,
     /// Constant fields added to every record: name, JSON text.
     pub extra: Vec<(String, String)>,
+    /// Places of the records that are left out, in order: they came before, and are there already.
+    pub leave_out: Vec<u64>,
 }
 
 impl Page {
@@ -30,9 +32,16 @@ impl Page {
         let body = document.body().clone();
         if pointer.is_empty() && !document.is_utf8() {
             let range = json::content_start(&body)..body.len();
-            return Ok(Some(Self { body, range, validated: false, lines: false, extra }));
+            return Ok(Some(Self { body, range, validated: false, lines: false, extra, leave_out: Vec::new() }));
         }
-        Ok(document.select(pointer)?.map(|range| Self { body, range, validated: true, lines: false, extra }))
+        Ok(document.select(pointer)?.map(|range| Self {
+            body,
+            range,
+            validated: true,
+            lines: false,
+            extra,
+            leave_out: Vec::new(),
+        }))
     }
 
     /// Takes records that a connector made: a JSON array of objects, or objects one after the other.
@@ -41,7 +50,7 @@ impl Page {
         let first = body.get(start..).and_then(|rest| rest.trim_ascii_start().first());
         let lines = first != Some(&b'[');
         let range = start..body.len();
-        Self { body, range, validated: false, lines, extra: Vec::new() }
+        Self { body, range, validated: false, lines, extra: Vec::new(), leave_out: Vec::new() }
     }
 
     /// Returns the bytes of the records, up to their end; positions are those of the body.

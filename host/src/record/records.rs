@@ -1,7 +1,6 @@
 //! Where the records of a page are, and where in them something went wrong.
 
-use super::walk::Walker;
-use super::{Page, RecordError};
+use super::{Page, RecordError, Walker};
 use crate::json::scan::{self, Cause, Stop, byte, space};
 use crate::json::{self, escape};
 
@@ -52,25 +51,33 @@ pub(crate) fn each(
     take: impl FnMut(&[u8], usize) -> Result<usize, Fault>,
 ) -> Result<u64, Fault> {
     let bytes = page.bytes();
-    let (count, end) = span(bytes, page.range.start, page.lines, max_bytes, take)?;
+    let (count, end) = span(bytes, page.range.start, page.lines, max_bytes, &page.leave_out, take)?;
     let at = space(bytes, end);
     if at < bytes.len() { Err(Stop::new(at, Cause::Trailing).into()) } else { Ok(count) }
 }
 
-/// Calls `take` as [`each`] does, for the records that start at a position; returns how many there were and where they end.
+/// Calls `take` as [`each`] does, for the records that start at a position, except for those at the places in `leave_out`;
+/// returns how many were taken and where they end.
 #[inline(always)]
 pub(crate) fn span(
     bytes: &[u8],
     start: usize,
     lines: bool,
     max_bytes: usize,
+    leave_out: &[u64],
     mut take: impl FnMut(&[u8], usize) -> Result<usize, Fault>,
 ) -> Result<(u64, usize), Fault> {
+    let mut left_out = leave_out.iter().peekable();
+    let mut place = 0;
     let mut record = |at: usize| {
         if byte(bytes, at) != b'{' {
             return Err(no_object(bytes, at));
         }
-        let end = take(bytes, at)?;
+        let end = match left_out.next_if(|left_out| **left_out == place) {
+            Some(_) => Walker::default().walk(bytes, at, crate::json::MAX_DEPTH)?,
+            None => take(bytes, at)?,
+        };
+        place += 1;
         if end - at > max_bytes { Err(Fault::TooLarge(at, end - at)) } else { Ok(space(bytes, end)) }
     };
     let mut at = space(bytes, start);
@@ -80,7 +87,7 @@ pub(crate) fn span(
             at = record(at)?;
             count += 1;
         }
-        return Ok((count, at));
+        return Ok((count - (leave_out.len() - left_out.len()) as u64, at));
     }
     match byte(bytes, at) {
         b'{' => {
@@ -107,7 +114,7 @@ pub(crate) fn span(
         b'"' | b't' | b'f' | b'n' | b'-' | b'0'..=b'9' => return Err(Fault::NotRecords(at)),
         _ => return Err(scan::unexpected(bytes, at).into()),
     }
-    Ok((count, at))
+    Ok((count - (leave_out.len() - left_out.len()) as u64, at))
 }
 
 #[cold]

@@ -56,7 +56,7 @@ pub(crate) fn split(page: &Page, bounds: Bounds, error: &RecordError) -> Option<
     let mut walker = Walker::default();
     let mut lines = BytesMut::new();
     let (mut kept, mut refused) = (Vec::new(), Vec::new());
-    for (record, span) in (0..).zip(spans) {
+    for (record, span) in (0..).zip(spans).filter(|(record, _)| !page.leave_out.contains(record)) {
         match check(page, &span, bounds, &mut walker) {
             Ok(()) => {
                 lines.put_slice(page.body.get(span).unwrap_or_default());
@@ -70,6 +70,7 @@ pub(crate) fn split(page: &Page, bounds: Bounds, error: &RecordError) -> Option<
         range: 0..lines.len(),
         body: lines.freeze(),
         validated: true,
+        leave_out: Vec::new(),
         lines: true,
         extra: page.extra.clone(),
     });
@@ -85,6 +86,7 @@ fn check(page: &Page, span: &Range<usize>, bounds: Bounds, walker: &mut Walker) 
         // A record that is an array must not be taken for a page of records.
         lines: true,
         extra: Vec::new(),
+        leave_out: Vec::new(),
     };
     let take = |bytes: &[u8], at: usize| {
         let end = walker.walk(bytes, at, bounds.max_depth)?;

@@ -129,6 +129,10 @@ impl Table {
         self.schema.settle(any);
     }
 
+    pub(super) fn primary_key(&self) -> &[String] {
+        &self.primary_key
+    }
+
     /// Returns the schema of the rows.
     pub fn schema(&self) -> &Schema {
         &self.schema
@@ -216,7 +220,8 @@ impl Table {
     fn decode(&mut self, page: &Page) -> Result<Appended, Fault> {
         let extras = self.extras(page)?;
         let (bytes, depth) = (page.bytes(), self.bounds.max_depth);
-        let (mut appended, end) = self.records(bytes, page.range.start, page.lines, depth, &extras, |_| {})?;
+        let form = (page.lines, page.leave_out.as_slice());
+        let (mut appended, end) = self.records(bytes, page.range.start, form, depth, &extras, |_| {})?;
         let end = space(bytes, end);
         if end < bytes.len() {
             return Err(Stop::new(end, Cause::Trailing).into());
@@ -226,16 +231,18 @@ impl Table {
         Ok(appended)
     }
 
-    /// Takes over the array of records that starts at a position, into a table without rows; returns its end. Nothing is
-    /// said about why that cannot be: whoever takes the page without having read ahead will say it.
+    /// Takes over the array of records that starts at a position, but for those at the places of `leave_out`, into a table
+    /// without rows; returns its end. Nothing is said about why that cannot be: whoever takes the page without having read
+    /// ahead will say it.
     pub(super) fn read_array(
         &mut self,
         bytes: &[u8],
         start: usize,
+        leave_out: &[u64],
         max_depth: usize,
         seen: impl FnMut(usize),
     ) -> Option<(Appended, usize)> {
-        let read = self.records(bytes, start, false, max_depth.min(self.bounds.max_depth), &[], seen);
+        let read = self.records(bytes, start, (false, leave_out), max_depth.min(self.bounds.max_depth), &[], seen);
         let (mut appended, end) = read.ok()?;
         self.root.settle(self.rows);
         self.bytes = self.root.bytes();
@@ -262,12 +269,13 @@ impl Table {
         true
     }
 
-    /// Reads records; returns what is known of them, but for their bytes and hash, and where they end.
+    /// Reads records, which may be lines and of which some may be left out; returns what is known of them, but for their
+    /// bytes and hash, and where they end.
     fn records(
         &mut self,
         bytes: &[u8],
         start: usize,
-        lines: bool,
+        (lines, leave_out): (bool, &[u64]),
         max_depth: usize,
         extras: &[Extra<'_>],
         mut seen: impl FnMut(usize),
@@ -275,7 +283,8 @@ impl Table {
         let Self { root, rows, primary_key, bounds, reader, .. } = self;
         let mut appended = Appended::default();
         reader.room = MAX_PAGE_BYTES;
-        let (count, end) = records::span(bytes, start, lines, bounds.max_bytes, |bytes, start| {
+        let mut last = None;
+        let (count, end) = records::span(bytes, start, lines, bounds.max_bytes, leave_out, |bytes, start| {
             seen(start);
             let row = *rows;
             reader.take_room(root.row_bytes, start)?;
@@ -304,9 +313,12 @@ impl Table {
                 }
             }
             *rows += 1;
+            last = Some((start, end));
             Ok(end)
         })?;
         appended.records = count;
+        let last = last.and_then(|(start, end)| bytes.get(start..end));
+        appended.edge = last.map(|last| appended.edge_of(last));
         Ok((appended, end))
     }
 

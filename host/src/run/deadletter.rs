@@ -31,7 +31,7 @@ use crate::auth::Secrets;
 use crate::capability::output::{Emitted, Origin};
 use crate::event::printable;
 use crate::json::text;
-use crate::record::{self, Appended, Bounds, RecordError, RefusedRecord, Split, Walker};
+use crate::record::{self, Appended, Bounds, RecordError, RefusedRecord, Split, Survey, Walker};
 use crate::sink::{Sealed, Sink, SinkError};
 use crate::state::{Part, StateError, StateStore};
 
@@ -78,6 +78,16 @@ pub(crate) fn of_batch(state: &mut dyn StateStore, batch: i64) -> Result<(u64, u
 pub(crate) struct Taken {
     pub(crate) appended: Appended,
     pub(crate) refused: Vec<RefusedRecord>,
+}
+
+impl Taken {
+    /// What its last record is known by, also where that could not be stored.
+    pub(crate) fn edge(&self, survey: &Survey, emitted: &Emitted) -> Option<u64> {
+        if self.refused.is_empty() {
+            return self.appended.edge;
+        }
+        survey.all(&emitted.page).last().map(|record| record.key.unwrap_or(record.text))
+    }
 }
 
 /// Why nothing of a page was taken.
@@ -358,6 +368,7 @@ mod tests {
     use super::*;
     use crate::auth::Secret;
     use crate::capability::heard::Heard;
+    use crate::engine::bindings::ingest::connector::output::Seam;
     use crate::record::Page;
     use crate::schema::Schema;
     use crate::sink::{JsonLines, Limits};
@@ -371,6 +382,7 @@ mod tests {
             ready: None,
             checkpoint: None,
             total: None,
+            seam: Seam::Anchored,
             origin: Some(Origin {
                 url: "https://api.example.com/items?page=2".to_owned(),
                 status: 200,

@@ -6,6 +6,7 @@
 //! assert_eq!(report.finding.verdict, Verdict::Complete);
 //! ```
 
+mod border;
 mod commit;
 #[cfg(test)]
 mod commit_model;
@@ -14,6 +15,7 @@ mod files;
 mod history;
 mod keys;
 mod lock;
+mod moment;
 mod open;
 mod plan;
 mod preview;
@@ -23,6 +25,7 @@ pub mod replay;
 pub mod report;
 pub mod reprocess;
 pub mod retention;
+mod seam;
 mod sinks;
 mod stream;
 mod tally;
@@ -33,6 +36,7 @@ mod writer;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
 
@@ -46,6 +50,7 @@ pub use self::writer::{PartLimits, WriterError, WriterGone};
 
 use self::commit::Folder;
 use self::lock::Lock;
+use self::read::Lookback;
 use self::report::{ConnectorReport, FORM, StreamReport};
 use self::stream::StreamSetup;
 use self::tally::Tally;
@@ -98,6 +103,9 @@ pub struct Options {
     pub rereads: u32,
     /// What to do about drift, before what the configuration says.
     pub on_drift: OnDrift,
+    /// How far before their last watermarks streams are read: of one stream by its name, or of all. The last that fits
+    /// counts, and comes before what the connector says.
+    pub lookback: Vec<(Option<String>, Duration)>,
     /// Go on although the configuration has changed.
     pub keep_state: bool,
     /// Reads at the same time.
@@ -360,6 +368,9 @@ pub async fn run(
     if let Some(wanted) = opened.config().on_drift.over(&options.on_drift).other_than(&known) {
         return Err(RunError::DriftOfNoStream { wanted, known });
     }
+    if let Some(wanted) = unknown(&options.lookback, &streams) {
+        return Err(RunError::NoSuchStream { wanted, known });
+    }
     let streams = choose(streams, &options.streams)?;
     for stream in &streams {
         if let Some(owner) = state.owner(&stream.name)?.filter(|owner| *owner != connection) {
@@ -381,7 +392,6 @@ pub async fn run(
     for info in streams {
         let setup = StreamSetup {
             opened: opened.clone(),
-            info,
             connection: connection.clone(),
             run: record.id.clone(),
             same_run: resumed,
@@ -391,6 +401,8 @@ pub async fn run(
             full: options.full && !resumed,
             rereads: options.rereads,
             on_drift: options.on_drift.clone(),
+            lookback: lookback(&info, &options.lookback),
+            info,
             parts: options.parts.clone(),
             state: state.clone(),
             storage: storage.clone(),
@@ -475,6 +487,21 @@ pub fn is_name(name: &str) -> bool {
 }
 
 /// Checks the connector's streams and picks those that the user asked for.
+/// How far back a stream is read.
+fn lookback(info: &StreamInfo, wished: &[(Option<String>, Duration)]) -> Lookback {
+    let fits = |name: &Option<String>| name.as_ref().is_none_or(|name| *name == info.name);
+    match wished.iter().rev().find(|(name, _)| fits(name)) {
+        Some((name, by)) => Lookback { by: *by, wished: name.is_some() },
+        None => Lookback { by: Duration::from_millis(info.lookback_ms.unwrap_or(0)), wished: false },
+    }
+}
+
+/// A stream that is named for its lookback and is none.
+fn unknown(wished: &[(Option<String>, Duration)], listed: &[StreamInfo]) -> Option<String> {
+    let named = wished.iter().filter_map(|(name, _)| name.as_ref());
+    named.into_iter().find(|name| listed.iter().all(|info| info.name != **name)).cloned()
+}
+
 fn choose(streams: Vec<StreamInfo>, wanted: &[String]) -> Result<Vec<StreamInfo>, RunError> {
     let known: Vec<String> = streams.iter().map(|stream| stream.name.clone()).collect();
     for stream in &streams {

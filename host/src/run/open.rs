@@ -406,7 +406,7 @@ impl Opened {
 
     /// Tells the archive what an instance heard that emits no pages.
     async fn note_heard(&self, label: &str, instance: &mut crate::engine::Instance) -> Result<(), CallError> {
-        let (_, heard) = instance.take_rest();
+        let (_, heard, _) = instance.take_rest();
         if heard.is_empty() {
             return Ok(());
         }
@@ -473,6 +473,7 @@ impl Opened {
             source::Error::Transient(text) => source::Error::Transient(redact(text)),
             source::Error::Data(text) => source::Error::Data(redact(text)),
             source::Error::Http(text) => source::Error::Http(redact(text)),
+            source::Error::Absent(text) => source::Error::Absent(redact(text)),
             source::Error::Other(text) => source::Error::Other(redact(text)),
         })
     }

@@ -17,14 +17,15 @@ impl Countdown {
         Self(AtomicU64::new(records))
     }
 
-    /// Takes the records of a page off the count, and cuts the page where the count ends. Says whether more may come.
-    pub(crate) fn cut(&self, page: &mut Page) -> Result<bool, JsonError> {
-        let records = count(page)?;
+    /// Takes the records of a page off the count, but for the first `again` that came before, and cuts the page where the
+    /// count ends. Says whether more may come.
+    pub(crate) fn cut(&self, page: &mut Page, again: u64) -> Result<bool, JsonError> {
+        let records = count(page)?.saturating_sub(again);
         let before =
             self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| Some(left.saturating_sub(records)));
         let left = before.unwrap_or(0);
         if left < records {
-            truncate(page, left)?;
+            truncate(page, left + again)?;
         }
         Ok(left > records)
     }
@@ -82,7 +83,7 @@ mod tests {
     fn cut(body: &'static str, limit: u64) -> (String, bool) {
         let countdown = Countdown::new(limit);
         let mut page = Page::from_json(Bytes::from_static(body.as_bytes()));
-        let more = countdown.cut(&mut page).unwrap();
+        let more = countdown.cut(&mut page, 0).unwrap();
         (String::from_utf8(page.body.slice(page.range).to_vec()).unwrap(), more)
     }
 
@@ -92,6 +93,9 @@ mod tests {
         assert_eq!(cut(r#"[{"a":1}, {"a":2}]"#, 2), (r#"[{"a":1}, {"a":2}]"#.to_owned(), false));
         assert_eq!(cut(r#"[{"a":1}]"#, 2), (r#"[{"a":1}]"#.to_owned(), true));
         assert_eq!(cut(r#"[{"a":1}]"#, 0), ("[]".to_owned(), false));
+        let mut page = Page::from_json(Bytes::from_static(br#"[{"a":1},{"a":2},{"a":3}]"#));
+        assert!(!Countdown::new(1).cut(&mut page, 1).unwrap());
+        assert_eq!(page.bytes(), br#"[{"a":1},{"a":2}]"#, "the first came before");
         assert_eq!(cut("{\"a\":1}\n{\"a\":2}\n", 1), ("{\"a\":1}\n".to_owned(), false));
     }
 }

@@ -4,7 +4,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use super::border;
 use super::open::Opened;
 use super::preview::Countdown;
 use super::recording::CallNote;
@@ -15,6 +17,7 @@ use crate::capability::output::{Emitted, Outlet, OutputCtx};
 use crate::capability::rate_limit::RateLimitCtx;
 use crate::capability::storage::{Committed, StorageCtx};
 use crate::engine::bindings::exports::ingest::connector::source;
+use crate::engine::bindings::ingest::connector::output::Seam;
 use crate::engine::guest::Capabilities;
 use crate::engine::limits::{Limit, LimitReached};
 use crate::engine::{CallError, Instance};
@@ -37,7 +40,8 @@ impl Outlet for ToWriter {
         Box::pin(async move {
             let mut go_on = true;
             if let Some(countdown) = &self.countdown {
-                go_on = countdown.cut(&mut emitted.page)?;
+                let again = u64::from(emitted.seam == Seam::Overlapping);
+                go_on = countdown.cut(&mut emitted.page, again)?;
                 // The API's total is for a whole that a preview doesn't want.
                 emitted.total = None;
             }
@@ -64,6 +68,15 @@ pub(crate) struct ReadSetup {
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) countdown: Option<Arc<Countdown>>,
     pub(crate) shapes: Option<Arc<Shapes>>,
+    pub(crate) lookback: Lookback,
+}
+
+/// How far before its watermark an incremental read starts.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Lookback {
+    pub(crate) by: Duration,
+    /// Whether the user said so, and not the connector.
+    pub(crate) wished: bool,
 }
 
 /// Reads to the end, or to the first error. An error of the writer itself is returned: it ends the stream.
@@ -95,8 +108,19 @@ async fn call(setup: &ReadSetup, read: &Read, handle: &Arc<ReadHandle>) -> End {
     if setup.countdown.as_ref().is_some_and(|countdown| countdown.is_empty()) {
         return End::failed(PREVIEW.to_owned());
     }
+    let since = match &read.since {
+        None => None,
+        Some(since) => match border::asked(since, setup.lookback.by) {
+            None if setup.lookback.wished => {
+                return End::failed(format!(
+                    "the watermark {since} is no moment from which one could read back; take --lookback away for this stream"
+                ));
+            }
+            asked => asked.or_else(|| Some(since.clone())),
+        },
+    };
     let storage = setup.storage.clone();
-    let note = CallNote::read(&setup.stream, read, handle.pages);
+    let note = CallNote::read(&setup.stream, read, since.as_ref(), handle.pages);
     // Held until the last text is written, since the instance may be gone by then.
     let recent = setup.opened.recent(&handle.label);
     let safe = |text: String| setup.opened.safe(&personal::clean(recent.as_deref(), text));
@@ -109,20 +133,25 @@ async fn call(setup: &ReadSetup, read: &Read, handle: &Arc<ReadHandle>) -> End {
         config: setup.opened.config_text.clone(),
         stream: setup.stream.clone(),
         partition: read.partition.clone().map(|(id, context)| source::Partition { id, context }),
-        since: read.since.clone(),
+        since,
         resume: read.checkpoint.clone(),
     };
     let (instance, result) = instance.read(request).await;
     if stopped.load(Ordering::Relaxed) {
         return End::failed(PREVIEW.to_owned());
     }
-    let (storage, heard) = instance.map(|mut instance| instance.take_rest()).unwrap_or_default();
+    let (storage, heard, refused) = instance.map(|mut instance| instance.take_rest()).unwrap_or_default();
     match result {
-        Ok(Ok(watermark)) => End { result: Ok(watermark), storage, heard },
+        Ok(Ok(watermark)) => End { result: Ok(watermark), storage, heard, refused, absent: None },
+        // The next read starts where this one did.
+        Ok(Err(source::Error::Absent(reason))) => {
+            let absent = Some(safe(reason));
+            End { result: Ok(read.since.clone()), storage, heard, refused: None, absent }
+        }
         // What a connector wrote after its last page belongs to a read that did not end well: it is forgotten.
-        Ok(Err(error)) => End { result: Err(safe(source_error(&error))), storage: Vec::new(), heard },
-        Err(CallError::Writer(WriterGone::Page(reason))) => End { result: Err(reason), storage: Vec::new(), heard },
-        Err(error) => End { result: Err(safe(error.to_string())), storage: Vec::new(), heard },
+        Ok(Err(error)) => End { heard, ..End::failed(safe(source_error(&error))) },
+        Err(CallError::Writer(WriterGone::Page(reason))) => End { heard, ..End::failed(reason) },
+        Err(error) => End { heard, ..End::failed(safe(error.to_string())) },
     }
 }
 
@@ -136,6 +165,7 @@ pub(crate) fn source_error(error: &source::Error) -> String {
         source::Error::Transient(reason) => format!("the API fails for now: {reason}; run again to go on from here"),
         source::Error::Data(reason) => format!("the API's answer is not what it should be: {reason}"),
         source::Error::Http(reason) => format!("a request failed: {reason}"),
+        source::Error::Absent(reason) => format!("it is not there: {reason}"),
         source::Error::Other(reason) => reason.clone(),
     }
 }

@@ -60,7 +60,11 @@ pub(crate) struct ReadNote {
     pub(crate) stream: String,
     /// The partition: its id and its context.
     pub(crate) partition: Option<(String, String)>,
+    /// The watermark of the read before.
     pub(crate) since: Option<String>,
+    /// From where the connector was asked to read, where that is earlier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) asked: Option<String>,
     pub(crate) resume: Option<String>,
     /// The read's number in the state.
     pub(crate) id: i64,
@@ -73,11 +77,12 @@ impl CallNote {
         Self { function: function.to_owned(), ..Self::default() }
     }
 
-    pub(crate) fn read(stream: &str, read: &Read, pages: u64) -> Self {
+    pub(crate) fn read(stream: &str, read: &Read, asked: Option<&String>, pages: u64) -> Self {
         let read = ReadNote {
             stream: stream.to_owned(),
             partition: read.partition.clone(),
             since: read.since.clone(),
+            asked: asked.filter(|asked| Some(*asked) != read.since.as_ref()).cloned(),
             resume: read.checkpoint.clone(),
             id: read.id,
             pages,
@@ -114,6 +119,9 @@ pub(crate) struct StreamNote {
 pub(crate) struct CommitNote {
     /// Pages in the order in which they were written: the read's label, records, hash of the records.
     pub(crate) pages: Vec<(String, u64, String)>,
+    /// Pages of which records were left out: their place in `pages`, and the records' places on them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) left_out: Vec<(usize, Vec<u64>)>,
     /// Reads that came to their end by themselves, and their watermarks.
     pub(crate) ended: Vec<(String, Option<String>)>,
     pub(crate) heard: Vec<(String, Heard)>,

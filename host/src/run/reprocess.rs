@@ -8,24 +8,29 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_128;
 
+use super::border::Border;
 use super::commit::Folder;
 use super::deadletter::{self, DeadLetters};
 use super::lock::Lock;
 use super::replay::{Recorded, ReplayError, StreamMade};
+use super::seam::Edge;
+use super::verdict::Finding;
 use super::{CommitError, LockError, PartLimits, history, sinks, state_path};
 use crate::auth::Secrets;
 use crate::engine::Engine;
 use crate::event::Observer;
 use crate::personal::Keys;
+use crate::record::Survey;
 use crate::schema::Schema;
 use crate::sink::{Sealed, Sink, SinkError};
 use crate::state::{
-    BatchMode, BatchStatus, Commit, NewSchema, PageEntry, Part, PartStatus, Read, ReadEnd, ReadProgress, ReadStatus,
-    Run, RunStatus, Sqlite, StateError, StateStore,
+    BatchMode, BatchStatus, Commit, NewSchema, PageChecks, PageEntry, Part, PartStatus, Read, ReadEnd, ReadProgress,
+    ReadStatus, Run, RunStatus, Sqlite, StateError, StateStore,
 };
 use crate::time::{SystemClock, Time};
 
@@ -166,7 +171,7 @@ pub async fn reprocess(
 
     let time = SystemClock::new();
     let id = uuid::Uuid::now_v7().to_string();
-    let mut made = Table::default();
+    let mut made = Table { now_ms: time.now_ms(), ..Table::default() };
     let mut from = Vec::new();
     let mut writer: Option<Box<dyn Sink>> = None;
     let dead_folder = folder.clone();
@@ -186,6 +191,10 @@ pub async fn reprocess(
                 writer.insert(sinks::open(sinks::limits(player.engine()), schema, key, run.format(), (0..).map(name)))
             }
         };
+        let cursor = one.cursor_field.as_deref().filter(|_| !one.primary_key.is_empty());
+        let survey = Survey::new(&one.primary_key, cursor);
+        made.reads.values_mut().for_each(|read| read.goes_on(time.now_ms()));
+        let mut edges: BTreeMap<String, Edge> = BTreeMap::new();
         let mut left_out = std::mem::take(&mut made.left_out);
         let watermarks = run
             .read_all(&player, &mut one, &mut left_out, true, |read, label, mut emitted| {
@@ -193,12 +202,20 @@ pub async fn reprocess(
                 if let Some(origin) = &mut emitted.origin {
                     origin.exchange = None;
                 }
+                let edge = edges.entry(label.to_owned()).or_default();
+                let seam = edge.join(&survey, &mut emitted);
+                let (last, known) = made.read(read).pass(&survey, &mut emitted);
                 let failed = |source| ReplayError::Page { read: label.to_owned(), source };
                 let taken = deadletter::append(&mut **sink, &mut emitted, u64::MAX);
                 let taken = taken.map_err(|error| failed(error.into()))?;
                 let appended = &taken.appended;
+                let refused = taken.refused.len() as u64;
                 dead.write(label, made.pages(read), &emitted, &taken.refused).map_err(failed)?;
-                made.log(read, &emitted, appended, taken.refused.len() as u64);
+                let last = last.or_else(|| taken.edge(&survey, &emitted));
+                let checks = PageChecks { seam, edge: last, known, ..PageChecks::default() };
+                let url = emitted.origin.as_ref().map(|origin| origin.url.as_str());
+                edge.pass(appended.records + refused, &checks, url);
+                made.log(read, &emitted, appended, refused, checks);
                 if sink.rows() >= wanted.parts.rows || sink.bytes() >= wanted.parts.bytes {
                     made.sealed.extend(sink.seal()?);
                 }
@@ -207,7 +224,9 @@ pub async fn reprocess(
             .await?;
         made.left_out = left_out;
         for (partition, watermark) in watermarks {
-            made.read(&partition).watermark = watermark;
+            let read = made.read(&partition);
+            // What is to be said of it was said by the run.
+            read.watermark = read.border.settle(watermark, &mut Finding::complete());
         }
         from.push((run.run.clone(), one.pages, one.records));
     }
@@ -256,7 +275,8 @@ pub async fn reprocess(
             status: PartStatus::Staged,
         })
     });
-    let progress = made.reads.values().zip(&reads).map(|(made, read)| ReadProgress {
+    let progress = made.reads.values_mut().zip(&reads).map(|(made, read)| ReadProgress {
+        border: Some(made.border.encode()),
         read: read.id,
         checkpoint: made.checkpoint.clone(),
         end: Some(if made.pages.iter().all(|page| page.refused == 0) {
@@ -355,6 +375,7 @@ struct Table {
     sealed: Vec<Sealed>,
     reads: BTreeMap<Option<String>, MadeRead>,
     left_out: Vec<String>,
+    now_ms: u64,
 }
 
 /// One partition of it, over all runs.
@@ -364,9 +385,33 @@ struct MadeRead {
     pages: Vec<PageEntry>,
     checkpoint: Option<String>,
     watermark: Option<String>,
+    border: Border,
 }
 
 impl MadeRead {
+    /// Goes on with what the next run brought.
+    fn goes_on(&mut self, now_ms: u64) {
+        let before = self.border.encode();
+        self.border = Border::open(self.watermark.clone(), Duration::ZERO, now_ms, Some(&before), None);
+    }
+
+    /// Leaves out the records of a page that are there already; returns what tells its last record from others, and how many
+    /// were left out.
+    fn pass(&mut self, survey: &Survey, emitted: &mut crate::capability::output::Emitted) -> (Option<u64>, u64) {
+        if !survey.has_cursor() {
+            return (None, 0);
+        }
+        let before = emitted.page.leave_out.len();
+        let mut last = None;
+        for (place, record) in (0..).zip(survey.all(&emitted.page)) {
+            last = record.key.or(Some(record.text));
+            if !emitted.page.leave_out.contains(&place) && self.border.pass(&record) {
+                emitted.page.leave_out.push(place);
+            }
+        }
+        (last, (emitted.page.leave_out.len() - before) as u64)
+    }
+
     fn unread(&self) -> Read {
         Read {
             id: 0,
@@ -382,7 +427,8 @@ impl MadeRead {
 impl Table {
     fn read(&mut self, partition: &Partition) -> &mut MadeRead {
         let id = partition.as_ref().map(|(id, _)| id.clone());
-        let new = || MadeRead { partition: partition.clone(), ..MadeRead::default() };
+        let border = || Border::open(None, Duration::ZERO, self.now_ms, None, None);
+        let new = || MadeRead { partition: partition.clone(), border: border(), ..MadeRead::default() };
         self.reads.entry(id).or_insert_with(new)
     }
 
@@ -396,6 +442,7 @@ impl Table {
         emitted: &crate::capability::output::Emitted,
         appended: &crate::record::Appended,
         refused: u64,
+        checks: PageChecks,
     ) {
         let read = self.read(partition);
         let origin = emitted.origin.as_ref();
@@ -409,6 +456,7 @@ impl Table {
             total: emitted.total,
             hash: format!("{:032x}", appended.content_hash),
             refused,
+            checks,
         });
         if emitted.checkpoint.is_some() {
             read.checkpoint.clone_from(&emitted.checkpoint);

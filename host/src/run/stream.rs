@@ -12,20 +12,20 @@ use super::history::{self, History};
 use super::open::Opened;
 use super::plan::{self, Plan, PlanError, Wishes};
 use super::preview::Countdown;
-use super::read::{self, ReadSetup};
+use super::read::{self, Lookback, ReadSetup};
 use super::recording::StreamNote;
 use super::report::{ReadEntry, StreamReport};
 use super::tally::Tally;
-use super::verdict::{Finding, Verdict};
+use super::verdict::{Finding, Sorted, Verdict};
 use super::writer::{self, End, PartLimits, ReadHandle, ReadReport, WriterError, WriterGone, WriterSetup};
 use super::{CommitError, Format, OpenError, Stop, sinks};
 use crate::capability::storage::Committed;
 use crate::config::OnDrift;
-use crate::engine::bindings::exports::ingest::connector::source::{StreamInfo, SyncMode};
+use crate::engine::bindings::exports::ingest::connector::source::{Order, StreamInfo, SyncMode};
 use crate::engine::with_sources;
 use crate::event::{Event, Level, Observer};
 use crate::http::Archive;
-use crate::record::Guard;
+use crate::record::{Guard, Survey};
 use crate::schema::drift::Policy;
 use crate::schema::{DeclaredError, DescriptionError, Schema};
 use crate::sink::Sink;
@@ -43,6 +43,7 @@ pub(crate) struct StreamSetup {
     pub(crate) full: bool,
     pub(crate) rereads: u32,
     pub(crate) on_drift: OnDrift,
+    pub(crate) lookback: Lookback,
     pub(crate) parts: PartLimits,
     pub(crate) state: Arc<Mutex<dyn StateStore>>,
     pub(crate) storage: Committed,
@@ -251,6 +252,9 @@ async fn read_batch(
         stream: stream.clone(),
         batch: batch.clone(),
         has_key: !setup.info.primary_key.is_empty(),
+        survey: survey(&setup.info),
+        sorted: sorted(&setup.info),
+        lookback: setup.lookback.by,
         keys_folder: setup.out.join("_keys"),
         folder: folder.clone(),
         sink,
@@ -275,6 +279,7 @@ async fn read_batch(
         observer: setup.tally.clone(),
         countdown: setup.limit.map(|records| Arc::new(Countdown::new(records))),
         shapes,
+        lookback: setup.lookback,
     };
     let shifted = read_all(setup, read_setup, &reads, report).await;
     // The queue's last end is gone with `read_setup`: the writer makes its last commit.
@@ -288,6 +293,22 @@ async fn read_batch(
 /// What the complete readings of a stream have shown.
 fn known_schema(state: &mut dyn StateStore, stream: &str) -> Result<Option<Schema>, StreamError> {
     Ok(state.known_schema(stream)?.map(|text| Schema::parse(&text)).transpose()?)
+}
+
+/// What is looked for in records before they are decoded: what orders them matters where they are read incrementally, and
+/// where their order is relied on.
+fn survey(info: &StreamInfo) -> Survey {
+    let by_key = info.modes.contains(&SyncMode::Incremental) && !info.primary_key.is_empty();
+    let cursor = info.cursor_field.as_deref().filter(|_| by_key || info.sorted.is_some());
+    Survey::new(&info.primary_key, cursor)
+}
+
+fn sorted(info: &StreamInfo) -> Option<(String, Sorted)> {
+    let order = match info.sorted? {
+        Order::Ascending => Sorted::Ascending,
+        Order::Descending => Sorted::Descending,
+    };
+    Some((info.cursor_field.clone()?, order))
 }
 
 /// Makes the sink of a stream.

@@ -3,13 +3,17 @@
 //! A 200 OK alone says nothing. A read is `complete` only when the connector ended by itself and every check that can be
 //! made was made and passed; what cannot be checked is `unproven`, never `complete`.
 
+use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::state::PageEntry;
+use super::moment;
+use super::seam::Edge;
+use super::writer::End;
+use crate::state::{PageEntry, SeamFound};
 
 /// A verdict; the greater one decides for a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -60,7 +64,8 @@ impl Finding {
         Self { verdict: Verdict::Incomplete, reasons: vec![reason.into()] }
     }
 
-    fn add(&mut self, verdict: Verdict, reason: String) {
+    /// Adds a reason, and takes the worse verdict.
+    pub(crate) fn add(&mut self, verdict: Verdict, reason: String) {
         self.verdict = self.verdict.max(verdict);
         self.reasons.push(reason);
     }
@@ -93,6 +98,35 @@ impl Finding {
     }
 }
 
+/// In which order a stream's records are said to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sorted {
+    /// The smallest first.
+    Ascending,
+    /// The greatest first.
+    Descending,
+}
+
+impl Sorted {
+    /// Whether two values that follow one another do not follow this order.
+    pub(crate) fn is_broken(self, one: &str, next: &str) -> bool {
+        let wrong = match self {
+            Self::Ascending => Ordering::Less,
+            Self::Descending => Ordering::Greater,
+        };
+        moment::compare(next, one) == wrong
+    }
+}
+
+impl fmt::Display for Sorted {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Ascending => "ascending",
+            Self::Descending => "descending",
+        })
+    }
+}
+
 /// The pages of one read as far as they have come, in a size that does not grow with its records.
 #[derive(Debug, Default)]
 pub(crate) struct PageLog {
@@ -102,6 +136,19 @@ pub(crate) struct PageLog {
     pub(crate) refused: u64,
     first_total: Option<u64>,
     last_total: Option<u64>,
+    /// The first time that the total became smaller: from what to what.
+    fell: Option<(u64, u64)>,
+    pub(crate) edge: Edge,
+    /// Records that an earlier read brought as they are.
+    known: u64,
+    out_of_order: u64,
+    /// The last value of the field that orders the records.
+    pub(crate) cursor: Option<String>,
+    /// Pages whose place was counted, and pages that did not begin where the last one ended.
+    counted: u64,
+    missed: u64,
+    /// Whether the API's total said that the first page with records was the whole.
+    one_page: bool,
     /// Hashes, since a connector's checkpoints may be long.
     hashes: HashSet<u128>,
     checkpoints: HashSet<u128>,
@@ -116,10 +163,30 @@ impl PageLog {
         self.pages += 1;
         self.records += page.records;
         self.refused += page.refused;
+        self.known += page.checks.known;
+        self.out_of_order += page.checks.out_of_order;
+        if page.checks.cursor.is_some() {
+            self.cursor.clone_from(&page.checks.cursor);
+        }
         if let Some(total) = page.total {
             self.first_total.get_or_insert(total);
+            if let Some(last) = self.last_total.filter(|last| total < *last) {
+                self.fell.get_or_insert((last, total));
+            }
             self.last_total = Some(total);
         }
+        match page.checks.seam {
+            None => {
+                let records = page.records + page.checks.known + page.refused;
+                self.one_page = records > 0 && page.total == Some(records);
+            }
+            // Behind a page that was all of it, nothing can move.
+            Some(SeamFound::Counted) if self.one_page && page.records == 0 => {}
+            Some(SeamFound::Counted) => self.counted += 1,
+            Some(SeamFound::Missed) => self.missed += 1,
+            Some(SeamFound::Anchored | SeamFound::Met) => {}
+        }
+        self.edge.pass(page.records + page.refused, &page.checks, page.url.as_deref());
         // Empty pages are alike and mean nothing.
         if page.records + page.refused > 0 {
             if !self.hashes.insert(xxh3_128(page.hash.as_bytes())) {
@@ -137,31 +204,57 @@ impl PageLog {
     /// [`PageLog::judge`]. A page that came twice speaks for an API that goes in a circle instead.
     pub(crate) fn shifted(&self, duplicates: Option<&Result<u64, String>>) -> bool {
         let twice = matches!(duplicates, Some(Ok(1..))) && self.repeated_pages == 0;
-        twice || self.first_total != self.last_total
+        twice || self.missed > 0 || self.fell.is_some() || self.first_total != self.last_total
     }
 
     /// Judges a read whose connector ended by itself. `duplicates` is how many primary keys came twice, or why that
     /// can't be told; none where the stream has no primary key.
-    pub(crate) fn judge(&self, duplicates: Option<Result<u64, String>>) -> Finding {
+    pub(crate) fn judge(&self, duplicates: Option<Result<u64, String>>, sorted: Option<&(String, Sorted)>) -> Finding {
         let mut finding = Finding::complete();
         match (self.first_total, self.last_total) {
             // In a listing by position, those behind a deleted record move up, and as many are stepped over as were deleted
-            // before the place where the read stood. The sum then agrees with the new total.
-            (Some(first), Some(last)) if last < first => finding.add(
-                Verdict::Incomplete,
-                format!(
-                    "the API's total fell from {first} to {last} during the read, and what moved up may be missing"
-                ),
-            ),
+            // before the place where the read stood. The sum then agrees with the new total; and the total itself is the
+            // old one again where as many were added behind.
+            _ if self.fell.is_some() => {
+                let (from, to) = self.fell.unwrap_or_default();
+                finding.add(
+                    Verdict::Incomplete,
+                    format!(
+                        "the API's total fell from {from} to {to} during the read, and what moved up may be missing"
+                    ),
+                );
+            }
             (Some(first), Some(last)) if first != last => finding
                 .add(Verdict::Unproven, format!("the API's total changed from {first} to {last} during the read")),
             _ => {}
         }
+        let came = self.records + self.known + self.refused;
         if let Some(total) = self.last_total
-            && total != self.records + self.refused
+            && total != came
         {
-            let came = self.records + self.refused;
             finding.add(Verdict::Incomplete, format!("{came} records came, and the API says that there are {total}"));
+        }
+        if self.missed > 0 {
+            finding.add(
+                Verdict::Incomplete,
+                format!(
+                    "{} did not begin with the last record of the page before: the listing shifted while it was read",
+                    plural(self.missed, "page")
+                ),
+            );
+        }
+        if self.counted > 0 {
+            let borders = match self.counted {
+                1 => "the border between them".to_owned(),
+                count => format!("one of the {count} borders between them"),
+            };
+            finding.add(
+                Verdict::Unproven,
+                format!(
+                    "its pages are counted: a record that moved across {borders}, because another was deleted meanwhile, \
+                     would be missing unseen"
+                ),
+            );
         }
         if self.repeated_pages > 0 {
             finding.add(
@@ -194,10 +287,41 @@ impl PageLog {
             ),
             None => {}
         }
+        if let Some((field, order)) = sorted
+            && self.out_of_order > 0
+        {
+            finding.add(
+                Verdict::Incomplete,
+                format!(
+                    "{} on the wrong side of the one before, and the connector relies on an order by {field}, {order}",
+                    if self.out_of_order == 1 {
+                        "1 record stands".to_owned()
+                    } else {
+                        format!("{} records stand", self.out_of_order)
+                    }
+                ),
+            );
+        }
         if self.missing_keys > 0 {
             finding.add(Verdict::Unproven, format!("{} had no primary key", plural(self.missing_keys, "record")));
         }
         finding
+    }
+}
+
+impl PageLog {
+    /// Judges a read that brought nothing because there was nothing for it to read.
+    pub(crate) fn judge_nothing(&self, end: &End, finding: &mut Finding) {
+        let nothing = self.records + self.known == 0;
+        match (&end.absent, end.refused) {
+            (Some(reason), _) if nothing => finding.note(format!("left out, as the connector allows: {reason}")),
+            (Some(reason), _) => finding.add(Verdict::Incomplete, format!("it went away while it was read: {reason}")),
+            (None, Some(status)) if nothing => finding.add(
+                Verdict::Incomplete,
+                format!("every request was answered with {status}, and the connector took that for an empty list"),
+            ),
+            _ => {}
+        }
     }
 }
 
@@ -209,6 +333,7 @@ pub(crate) fn plural(count: u64, noun: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::PageChecks;
 
     fn page(hash: &str, records: u64, total: Option<u64>, checkpoint: Option<&str>) -> PageEntry {
         PageEntry {
@@ -221,13 +346,14 @@ mod tests {
             total,
             hash: hash.to_owned(),
             refused: 0,
+            checks: PageChecks::default(),
         }
     }
 
     fn judge(pages: &[PageEntry], duplicates: Option<Result<u64, String>>) -> (Verdict, String) {
         let mut log = PageLog::default();
         pages.iter().for_each(|page| log.add(page));
-        let finding = log.judge(duplicates);
+        let finding = log.judge(duplicates, None);
         (finding.verdict, finding.reasons.join("; "))
     }
 
@@ -283,6 +409,41 @@ mod tests {
         assert!(shifted(&[page("a", 1, Some(5), None), page("b", 1, Some(4), None)], 0));
         assert!(shifted(&[page("a", 1, None, None), page("b", 1, None, None)], 1));
         assert!(!shifted(&[page("a", 1, None, None), page("a", 1, None, None)], 1));
+    }
+
+    #[test]
+    fn a_total_that_falls_and_rises_again_is_seen() {
+        let totals = [Some(100), Some(99), Some(100)];
+        let pages = totals.iter().zip(["a", "b", "c"]).map(|(total, hash)| page(hash, 1, *total, None));
+        let (verdict, reasons) = judge(&pages.collect::<Vec<_>>(), Some(Ok(0)));
+        assert_eq!(verdict, Verdict::Incomplete);
+        assert!(reasons.starts_with("the API's total fell from 100 to 99 during the read"), "{reasons}");
+    }
+
+    #[test]
+    fn what_lies_between_pages_is_judged_by_how_they_meet() {
+        let with = |seam: Option<SeamFound>, hash: &str, records: u64, total: Option<u64>| PageEntry {
+            checks: PageChecks { seam, ..PageChecks::default() },
+            ..page(hash, records, total, None)
+        };
+        use SeamFound::{Anchored, Counted, Met, Missed};
+        for (seam, verdict) in [
+            (Anchored, Verdict::Complete),
+            (Met, Verdict::Complete),
+            (Counted, Verdict::Unproven),
+            (Missed, Verdict::Incomplete),
+        ] {
+            let pages = [with(None, "a", 2, None), with(Some(seam), "b", 1, None)];
+            assert_eq!(judge(&pages, Some(Ok(0))).0, verdict, "{seam:?}");
+        }
+        let whole = [with(None, "a", 2, Some(2)), with(Some(Counted), "b", 0, Some(2))];
+        assert_eq!(judge(&whole, Some(Ok(0))).0, Verdict::Complete, "all of it was on the first page");
+        let unsaid = [with(None, "a", 2, None), with(Some(Counted), "b", 0, None)];
+        assert_eq!(
+            judge(&unsaid, Some(Ok(0))).1,
+            "its pages are counted: a record that moved across the border between them, because another was deleted meanwhile, \
+             would be missing unseen"
+        );
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use xxhash_rust::xxh3::xxh3_128;
 
+use super::border::Border;
 use super::commit::{CommitError, Folder};
 use super::deadletter::{self, DeadLetters, NotTaken, Taken};
 use super::history::History;
@@ -17,15 +18,17 @@ use super::keys::Keys;
 use super::recording::CommitNote;
 use super::stream::lock;
 use super::tally::Tally;
-use super::verdict::{Finding, PageLog, Verdict};
+use super::verdict::{Finding, PageLog, Sorted, Verdict};
 use crate::capability::heard::Heard;
 use crate::capability::output::Emitted;
 use crate::capability::storage::{Committed, Write};
 use crate::event::{Event, Level, Observer};
 use crate::http::archive::{self, Archive};
-use crate::record::{Ready, RecordError, RefusedRecord};
+use crate::record::{Ready, RecordError, RefusedRecord, Survey};
 use crate::sink::{Sink, SinkError};
-use crate::state::{Batch, Commit, PageEntry, Part, PartStatus, ReadEnd, ReadProgress, StateError, StateStore};
+use crate::state::{
+    Batch, Commit, PageChecks, PageEntry, Part, PartStatus, ReadEnd, ReadProgress, StateError, StateStore,
+};
 use crate::time::Time;
 
 /// Bytes of pages that wait for one writer.
@@ -124,12 +127,16 @@ pub(crate) struct End {
     pub(crate) result: Result<Option<String>, String>,
     pub(crate) storage: Vec<Write>,
     pub(crate) heard: Heard,
+    /// The status by which it was refused (401, 403, 404, 451), where no request of it was answered with success.
+    pub(crate) refused: Option<u16>,
+    /// Why there was nothing to read, where the connector knows that to be no loss.
+    pub(crate) absent: Option<String>,
 }
 
 impl End {
     /// Makes the end of a read that did not come to its own.
     pub(crate) fn failed(reason: String) -> Self {
-        Self { result: Err(reason), storage: Vec::new(), heard: Heard::default() }
+        Self { result: Err(reason), storage: Vec::new(), heard: Heard::default(), refused: None, absent: None }
     }
 }
 
@@ -185,6 +192,12 @@ pub(crate) struct WriterSetup {
     pub(crate) stream: String,
     pub(crate) batch: Batch,
     pub(crate) has_key: bool,
+    /// Tells records apart before they are decoded.
+    pub(crate) survey: Survey,
+    /// The field by which the records are said to be sorted, and how.
+    pub(crate) sorted: Option<(String, Sorted)>,
+    /// How far before their watermarks the reads start.
+    pub(crate) lookback: Duration,
     pub(crate) keys_folder: PathBuf,
     pub(crate) folder: Folder,
     pub(crate) sink: Box<dyn Sink>,
@@ -209,6 +222,7 @@ pub(crate) struct WriterSetup {
 /// One read within the writer.
 struct Progress {
     log: PageLog,
+    border: Border,
     keys: Option<Keys>,
     keys_lost: Option<String>,
     /// Whether its end has been taken. A guest aside that is not waited for may still emit a page; it is not missed.
@@ -318,14 +332,23 @@ impl Writer {
             pages.iter().for_each(|page| log.add(page));
             let keys = self.setup.has_key.then(|| Keys::open(&self.setup.keys_folder, id, log.records));
             let uncommitted = ReadProgress { read: id, ..ReadProgress::default() };
-            self.reads.insert(id, Progress { log, keys, keys_lost: None, over: false, uncommitted });
+            let kept = lock(&self.setup.state).border(id)?;
+            let border = Border::open(
+                kept.since,
+                self.setup.lookback,
+                self.setup.time.now_ms(),
+                kept.before.as_deref(),
+                kept.so_far.as_deref(),
+            );
+            self.reads.insert(id, Progress { log, border, keys, keys_lost: None, over: false, uncommitted });
         }
         self.reads.get_mut(&id).ok_or(WriterError::Crashed)
     }
 
     /// Whether taking an item waits for no disk and needs little time.
     fn is_quick(&self, item: &Item) -> bool {
-        matches!(item, Item::Page { read, emitted, .. } if emitted.ready.is_some() && self.reads.contains_key(&read.id))
+        let has_been_decoded = |emitted: &Emitted| emitted.ready.is_some() && !self.setup.survey.has_cursor();
+        matches!(item, Item::Page { read, emitted, .. } if has_been_decoded(emitted) && self.reads.contains_key(&read.id))
     }
 
     fn take(&mut self, item: Item) -> Result<(), WriterError> {
@@ -346,8 +369,15 @@ impl Writer {
             return Ok(());
         }
         self.note_heard(read, std::mem::take(&mut emitted.heard));
+        self.progress(read.id)?;
+        let Some(progress) = self.reads.get_mut(&read.id) else { return Ok(()) };
+        let seam = progress.log.edge.join(&self.setup.survey, &mut emitted);
+        let mut checks = PageChecks { seam, ..PageChecks::default() };
+        if self.setup.survey.has_cursor() {
+            survey(&self.setup, progress, &mut emitted, &mut checks);
+        }
         let left = self.setup.dead_letters_left;
-        let Taken { appended, refused } = match deadletter::append(&mut *self.setup.sink, &mut emitted, left) {
+        let taken = match deadletter::append(&mut *self.setup.sink, &mut emitted, left) {
             Ok(taken) => taken,
             Err(NotTaken::Page(error)) => {
                 read.fail(page_error(&error, &emitted, &self.setup.stream));
@@ -361,6 +391,8 @@ impl Writer {
             }
             Err(NotTaken::Sink(error)) => return Err(error.into()),
         };
+        checks.edge = checks.edge.or_else(|| taken.edge(&self.setup.survey, &emitted));
+        let Taken { appended, refused } = taken;
         if !refused.is_empty() {
             self.keep(read, &emitted, &refused)?;
         }
@@ -376,6 +408,7 @@ impl Writer {
             total: emitted.total,
             hash: format!("{:032x}", appended.content_hash),
             refused: refused.len() as u64,
+            checks,
         };
         if let Some(keys) = &mut progress.keys
             && progress.keys_lost.is_none()
@@ -394,7 +427,12 @@ impl Writer {
             progress.uncommitted.checkpoint = emitted.checkpoint;
         }
         progress.uncommitted.storage.extend(emitted.storage);
-        self.trace.pages.extend(trace);
+        if let Some(trace) = trace {
+            if !emitted.page.leave_out.is_empty() {
+                self.trace.left_out.push((self.trace.pages.len(), emitted.page.leave_out));
+            }
+            self.trace.pages.push(trace);
+        }
         self.setup.tally.observe(Event::Page {
             read: read.label.to_string(),
             records: appended.records,
@@ -419,10 +457,11 @@ impl Writer {
         Ok(())
     }
 
-    fn take_end(&mut self, read: &ReadHandle, end: End) -> Result<ReadReport, WriterError> {
-        self.note_heard(read, end.heard);
+    fn take_end(&mut self, read: &ReadHandle, mut end: End) -> Result<ReadReport, WriterError> {
+        self.note_heard(read, std::mem::take(&mut end.heard));
         let failure = read.failure();
         let place = self.setup.dead_letters.place();
+        let sorted = self.setup.sorted.clone();
         let progress = self.progress(read.id)?;
         progress.over = true;
         let mut shifted = false;
@@ -436,16 +475,18 @@ impl Writer {
                     None => keys.duplicates().map_err(|error| error.to_string()),
                 });
                 shifted = progress.log.shifted(duplicates.as_ref());
-                let finding = progress.log.judge(duplicates);
+                let mut finding = progress.log.judge(duplicates, sorted.as_ref());
+                progress.log.judge_nothing(&end, &mut finding);
+                let watermark = progress.border.settle(end.result.clone().ok().flatten(), &mut finding);
                 let how = match (finding.verdict, progress.log.refused) {
                     (Verdict::Incomplete, _) => ReadEnd::Broken,
                     (_, 0) => ReadEnd::Complete,
                     _ => ReadEnd::Lacking,
                 };
                 shifted |= how == ReadEnd::Lacking;
-                let watermark = end.result.clone().ok().flatten().filter(|_| how == ReadEnd::Complete);
+                let watermark = watermark.filter(|_| how == ReadEnd::Complete);
                 progress.uncommitted.end = Some((how, watermark));
-                progress.uncommitted.storage.extend(end.storage);
+                progress.uncommitted.storage.extend(std::mem::take(&mut end.storage));
                 finding
             }
         };
@@ -535,6 +576,10 @@ impl Writer {
                 .reads
                 .values_mut()
                 .map(|progress| {
+                    let news = !progress.uncommitted.pages.is_empty() || progress.uncommitted.end.is_some();
+                    if news && setup.survey.has_cursor() {
+                        progress.uncommitted.border = Some(progress.border.encode());
+                    }
                     let read = progress.uncommitted.read;
                     std::mem::replace(&mut progress.uncommitted, ReadProgress { read, ..ReadProgress::default() })
                 })
@@ -567,6 +612,32 @@ impl Writer {
         }
         self.uncommitted_since = None;
         Ok(())
+    }
+}
+
+/// Looks at each record of a page: leaves out those that are there already, and counts those that are out of order.
+fn survey(setup: &WriterSetup, progress: &mut Progress, emitted: &mut Emitted, checks: &mut PageChecks) {
+    let records = setup.survey.all(&emitted.page);
+    let mut last = progress.log.cursor.take();
+    let mut known = Vec::new();
+    for (place, record) in (0..).zip(&records) {
+        checks.edge = record.key.or(Some(record.text));
+        if emitted.page.leave_out.contains(&place) {
+            continue;
+        }
+        if progress.border.pass(record) {
+            known.push(place);
+        }
+        if let (Some((_, order)), Some(cursor)) = (&setup.sorted, &record.cursor) {
+            checks.out_of_order += u64::from(last.as_ref().is_some_and(|last| order.is_broken(last, cursor)));
+            last = Some(cursor.clone());
+        }
+    }
+    checks.cursor = last;
+    checks.known = known.len() as u64;
+    if !known.is_empty() {
+        emitted.ready = None;
+        emitted.page.leave_out.extend(known);
     }
 }
 

@@ -69,7 +69,9 @@ impl Sink for JsonLines {
         let before = self.buffer.len();
         let (buffer, primary_key) = (&mut self.buffer, &self.primary_key);
         let mut scratch = Vec::new();
+        let mut last = None;
         let taken = record::absorb(page, &mut schema, &mut self.walker, bounds, |bytes, start, end| {
+            last = Some(start..end);
             let line = buffer.len();
             text::compact(bytes.get(start..end).unwrap_or_default(), buffer);
             if page.extra.is_empty() && primary_key.is_empty() {
@@ -125,6 +127,7 @@ impl Sink for JsonLines {
         }
         self.schema = schema;
         self.rows += appended.records;
+        appended.edge = last.and_then(|last| page.body.get(last)).map(|last| appended.edge_of(last));
         appended.bytes = page.range.len() as u64;
         appended.content_hash = record::content_hash(page);
         if self.buffer.len() >= BUFFER_BYTES {

@@ -6,6 +6,7 @@
 //! reading of a stream that has data already), its parts stay hidden until then.
 
 mod budgets;
+mod checks;
 mod schemas;
 mod sqlite;
 
@@ -13,6 +14,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
 pub use self::budgets::SqliteBudgets;
+pub use self::checks::{PageChecks, SeamFound};
 pub use self::schemas::{NewSchema, SchemaVersion};
 pub use self::sqlite::Sqlite;
 use crate::capability::storage::Write;
@@ -191,6 +193,8 @@ pub struct PageEntry {
     pub hash: String,
     /// Records beyond those that could not be stored.
     pub refused: u64,
+    /// What was found at it.
+    pub checks: PageChecks,
 }
 
 /// Whether readers see a part.
@@ -236,6 +240,19 @@ pub struct ReadProgress {
     pub pages: Vec<PageEntry>,
     /// Its storage writes since the last commit.
     pub storage: Vec<Write>,
+    /// Its records that the next incremental read may bring again, where they changed.
+    pub border: Option<Vec<u8>>,
+}
+
+/// What is known of records that an incremental read may bring again.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KeptBorder {
+    /// The watermark from which the read starts.
+    pub since: Option<String>,
+    /// Those of the read that ended with this watermark.
+    pub before: Option<Vec<u8>>,
+    /// Those of this read, as of its last commit.
+    pub so_far: Option<Vec<u8>>,
 }
 
 /// The end of a read.
@@ -312,6 +329,11 @@ pub trait StateStore: Send {
     fn drop_read(&mut self, read: i64) -> Result<(), StateError>;
     /// Returns the pages of a read in their order.
     fn pages(&mut self, read: i64) -> Result<Vec<PageEntry>, StateError>;
+    /// Returns what is kept of the borders of a read.
+    fn border(&mut self, read: i64) -> Result<KeptBorder, StateError> {
+        let _ = read;
+        Ok(KeptBorder::default())
+    }
     /// Closes a batch. A complete or lacking one makes its staged parts visible, and obsolete the parts of the batches that
     /// it replaces: all others for a full one, the lacking and broken ones for a delta.
     fn close_batch(&mut self, stream: &str, batch: &Batch, status: BatchStatus) -> Result<(), StateError>;
@@ -371,6 +393,7 @@ pub(crate) mod tests {
             total: Some(2),
             hash: "00".to_owned(),
             refused: 1,
+            checks: PageChecks { seam: Some(SeamFound::Met), edge: Some(u64::MAX), ..PageChecks::default() },
         };
         let part = Part {
             stream: "s".to_owned(),
@@ -387,6 +410,7 @@ pub(crate) mod tests {
             end: Some((ReadEnd::Complete, Some("w".to_owned()))),
             pages: vec![page.clone()],
             storage: vec![("k".to_owned(), Some(b"v".to_vec())), ("gone".to_owned(), None)],
+            border: Some(b"border".to_vec()),
         };
         let commit = Commit {
             connection: "c".to_owned(),

@@ -7,8 +7,8 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 
 use super::{
-    Batch, BatchMode, BatchStatus, Commit, PageEntry, Part, PartStatus, Read, ReadEnd, ReadStatus, Run, RunStatus,
-    SchemaVersion, StateError, StateStore, schemas,
+    Batch, BatchMode, BatchStatus, Commit, KeptBorder, PageChecks, PageEntry, Part, PartStatus, Read, ReadEnd,
+    ReadProgress, ReadStatus, Run, RunStatus, SchemaVersion, StateError, StateStore, schemas,
 };
 
 /// Version of the tables below, kept in the file's `user_version`.
@@ -44,6 +44,9 @@ pub(super) const TABLES: &str = "
 /// What came with the second version, besides the tables of schemas.
 pub(super) const SECOND: &str = "
     ALTER TABLE pages ADD COLUMN refused INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE pages ADD COLUMN checks TEXT NOT NULL DEFAULT '{}';
+    CREATE TABLE borders (
+        stream TEXT NOT NULL, place TEXT NOT NULL, border BLOB NOT NULL, PRIMARY KEY (stream, place)) STRICT, WITHOUT ROWID;
 ";
 
 /// A state store in a SQLite file.
@@ -238,6 +241,11 @@ fn read_of(row: &Row<'_>) -> rusqlite::Result<Read> {
     })
 }
 
+fn checks_of(text: &str) -> rusqlite::Result<PageChecks> {
+    serde_json::from_str(text)
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(8, rusqlite::types::Type::Text, Box::new(error)))
+}
+
 fn insert_read(connection: &Connection, batch: i64, read: &Read) -> rusqlite::Result<Read> {
     let (partition, context) = match &read.partition {
         Some((id, context)) => (Some(id), Some(context)),
@@ -272,6 +280,49 @@ fn insert_run(connection: &Connection, run: &Run) -> rusqlite::Result<()> {
     Ok(())
 }
 
+/// Where the border of a read under way is kept.
+fn under_way(read: i64) -> String {
+    format!("read {read}")
+}
+
+/// Where the border is kept of a read that ended with a watermark.
+fn at_mark(partition: Option<&String>, watermark: &str) -> String {
+    serde_json::json!([partition, watermark]).to_string()
+}
+
+fn write_border(connection: &Connection, stream: &str, progress: &ReadProgress, border: &[u8]) -> rusqlite::Result<()> {
+    let mut place = under_way(progress.read);
+    if let Some((end, watermark)) = &progress.end {
+        connection.execute("DELETE FROM borders WHERE stream = ?1 AND place = ?2", [stream, &place])?;
+        let (ReadEnd::Complete, Some(watermark)) = (end, watermark) else { return Ok(()) };
+        let partition: Option<String> =
+            connection.query_row("SELECT partition FROM reads WHERE id = ?1", [progress.read], |row| row.get(0))?;
+        place = at_mark(partition.as_ref(), watermark);
+    }
+    connection.execute("INSERT OR REPLACE INTO borders VALUES (?1, ?2, ?3)", params![stream, place, border])?;
+    Ok(())
+}
+
+/// Removes borders at which no read starts any more.
+fn forget_borders(connection: &Connection, stream: &str) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare(WATERMARKS)?;
+    let marks = statement.query_map([stream], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let marks: HashMap<Option<String>, String> = marks.collect::<rusqlite::Result<_>>()?;
+    let needed: Vec<String> = marks.iter().map(|(partition, mark)| at_mark(partition.as_ref(), mark)).collect();
+    let mut statement = connection.prepare("SELECT place FROM borders WHERE stream = ?1")?;
+    let places = statement.query_map([stream], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
+    for place in places.iter().filter(|place| !needed.contains(place)) {
+        connection.execute("DELETE FROM borders WHERE stream = ?1 AND place = ?2", [stream, place])?;
+    }
+    Ok(())
+}
+
+/// The newest watermark of each partition is the last of these: a later read of the same partition comes later.
+const WATERMARKS: &str = "
+    SELECT reads.partition, reads.watermark FROM reads JOIN batches ON reads.batch = batches.id
+    WHERE batches.stream = ?1 AND batches.status = 'complete' AND reads.status = 'complete' AND reads.watermark IS NOT NULL
+    ORDER BY reads.id";
+
 impl Sqlite {
     fn write_close(&mut self, stream: &str, batch: &Batch, status: BatchStatus) -> Result<(), StateError> {
         let error = self.error();
@@ -298,7 +349,7 @@ impl Sqlite {
             )?;
             transaction
                 .execute("UPDATE parts SET status = 'visible' WHERE batch = ?1 AND status = 'staged'", [batch.id])?;
-            Ok(())
+            forget_borders(&transaction, stream)
         };
         close().map_err(&error)?;
         transaction.commit().map_err(&error)
@@ -324,19 +375,20 @@ impl Sqlite {
             for progress in &commit.reads {
                 for page in &progress.pages {
                     transaction
-                        .prepare_cached("INSERT INTO pages VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")?
+                        .prepare_cached("INSERT INTO pages VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")?
                         .execute(params![
-                        progress.read,
-                        signed(page.seq),
-                        page.url,
-                        page.status,
-                        signed(page.bytes),
-                        signed(page.records),
-                        page.checkpoint,
-                        page.total.map(signed),
-                        page.hash,
-                        signed(page.refused),
-                    ])?;
+                            progress.read,
+                            signed(page.seq),
+                            page.url,
+                            page.status,
+                            signed(page.bytes),
+                            signed(page.records),
+                            page.checkpoint,
+                            page.total.map(signed),
+                            page.hash,
+                            signed(page.refused),
+                            serde_json::to_string(&page.checks).unwrap_or_default(),
+                        ])?;
                 }
                 if let Some(checkpoint) = &progress.checkpoint {
                     transaction.execute(
@@ -354,6 +406,9 @@ impl Sqlite {
                         "UPDATE reads SET status = ?2, watermark = ?3 WHERE id = ?1",
                         params![progress.read, status.to_text(), watermark],
                     )?;
+                }
+                if let Some(border) = &progress.border {
+                    write_border(&transaction, &commit.stream, progress, border)?;
                 }
                 for (key, value) in &progress.storage {
                     match value {
@@ -507,15 +562,7 @@ impl StateStore for Sqlite {
     }
 
     fn watermarks(&mut self, stream: &str) -> Result<HashMap<Option<String>, String>, StateError> {
-        // A later read of the same partition comes later, and so wins.
-        let rows = self.rows(
-            "SELECT reads.partition, reads.watermark FROM reads JOIN batches ON reads.batch = batches.id
-             WHERE batches.stream = ?1 AND batches.status = 'complete' AND reads.status = 'complete'
-               AND reads.watermark IS NOT NULL
-             ORDER BY reads.id",
-            [stream],
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )?;
+        let rows = self.rows(WATERMARKS, [stream], |row| Ok((row.get(0)?, row.get(1)?)))?;
         Ok(rows.into_iter().collect())
     }
 
@@ -550,7 +597,7 @@ impl StateStore for Sqlite {
 
     fn pages(&mut self, read: i64) -> Result<Vec<PageEntry>, StateError> {
         self.rows(
-            "SELECT seq, url, status, bytes, records, checkpoint, total, hash, refused FROM pages
+            "SELECT seq, url, status, bytes, records, checkpoint, total, hash, refused, checks FROM pages
              WHERE read = ?1 ORDER BY seq",
             [read],
             |row| {
@@ -564,9 +611,28 @@ impl StateStore for Sqlite {
                     total: row.get::<_, Option<i64>>(6)?.map(unsigned),
                     hash: row.get(7)?,
                     refused: unsigned(row.get(8)?),
+                    checks: checks_of(&row.get::<_, String>(9)?)?,
                 })
             },
         )
+    }
+
+    fn border(&mut self, read: i64) -> Result<KeptBorder, StateError> {
+        let row = self.row(
+            "SELECT batches.stream, reads.partition, reads.since FROM reads JOIN batches ON reads.batch = batches.id
+             WHERE reads.id = ?1",
+            [read],
+            |row| Ok((row.get::<_, String>(0)?, row.get::<_, Option<String>>(1)?, row.get::<_, Option<String>>(2)?)),
+        )?;
+        let Some((stream, partition, since)) = row else { return Ok(KeptBorder::default()) };
+        let kept = |place: String| {
+            self.row("SELECT border FROM borders WHERE stream = ?1 AND place = ?2", [&stream, &place], |row| row.get(0))
+        };
+        let before = match &since {
+            Some(since) => kept(at_mark(partition.as_ref(), since))?,
+            None => None,
+        };
+        Ok(KeptBorder { before, so_far: kept(under_way(read))?, since })
     }
 
     fn close_batch(&mut self, stream: &str, batch: &Batch, status: BatchStatus) -> Result<(), StateError> {

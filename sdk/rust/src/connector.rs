@@ -180,12 +180,31 @@ pub struct Stream {
     primary_key: Vec<String>,
     cursor_field: Option<String>,
     incremental: bool,
+    sorted: Option<Order>,
+    lookback: Option<Duration>,
+}
+
+/// In which order records come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// The smallest or oldest first.
+    Ascending,
+    /// The greatest or newest first.
+    Descending,
 }
 
 impl Stream {
     /// Starts a stream that is always read in full.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), schema: None, primary_key: Vec::new(), cursor_field: None, incremental: false }
+        Self {
+            name: name.into(),
+            schema: None,
+            primary_key: Vec::new(),
+            cursor_field: None,
+            incremental: false,
+            sorted: None,
+            lookback: None,
+        }
     }
 
     /// Names the fields that identify a record.
@@ -206,6 +225,23 @@ impl Stream {
     #[must_use]
     pub fn incremental(mut self) -> Self {
         self.incremental = true;
+        self
+    }
+
+    /// Says in which order of the cursor field the records come, where the connector relies on it. The host checks it, and a
+    /// read whose records are out of order is `incomplete`.
+    #[must_use]
+    pub fn sorted(mut self, order: Order) -> Self {
+        self.sorted = Some(order);
+        self
+    }
+
+    /// Says how far before the last watermark an incremental read starts, unless the user says otherwise (`--lookback`): for
+    /// records that arrive late, or share their second. The host goes back and leaves out what is there already; the
+    /// connector gets an earlier [`Read::since`].
+    #[must_use]
+    pub fn lookback(mut self, lookback: Duration) -> Self {
+        self.lookback = Some(lookback);
         self
     }
 
@@ -367,6 +403,11 @@ impl From<Stream> for wit::StreamInfo {
             primary_key: stream.primary_key,
             cursor_field: stream.cursor_field,
             modes,
+            sorted: stream.sorted.map(|order| match order {
+                Order::Ascending => wit::Order::Ascending,
+                Order::Descending => wit::Order::Descending,
+            }),
+            lookback_ms: stream.lookback.map(|lookback| u64::try_from(lookback.as_millis()).unwrap_or(u64::MAX)),
         }
     }
 }

@@ -29,6 +29,10 @@ pub enum Error {
     /// The HTTP request failed for good.
     #[error("request failed: {0}")]
     Http(String),
+    /// What was to be read is not there or may not be seen, and by the API's documentation nothing is lost with it: the read
+    /// of a partition counts as complete, and the user is told.
+    #[error("not there: {0}")]
+    Absent(String),
     /// Anything else.
     #[error("{0}")]
     Other(String),
@@ -60,6 +64,11 @@ impl Error {
         Self::Http(reason.to_string())
     }
 
+    /// Makes an [`Absent`](Error::Absent) error.
+    pub fn absent(reason: impl Display) -> Self {
+        Self::Absent(reason.to_string())
+    }
+
     /// Makes an [`Other`](Error::Other) error.
     pub fn other(reason: impl Display) -> Self {
         Self::Other(reason.to_string())
@@ -80,6 +89,7 @@ impl Error {
             | Self::Transient(reason)
             | Self::Data(reason)
             | Self::Http(reason)
+            | Self::Absent(reason)
             | Self::Other(reason) => reason,
         };
         *reason = format!("{what}: {reason}");
@@ -95,6 +105,7 @@ impl From<Error> for source::Error {
             Error::Transient(reason) => Self::Transient(reason),
             Error::Data(reason) => Self::Data(reason),
             Error::Http(reason) => Self::Http(reason),
+            Error::Absent(reason) => Self::Absent(reason),
             Error::Other(reason) => Self::Other(reason),
         }
     }

@@ -21,10 +21,10 @@ pub mod testing;
 pub mod url;
 
 pub use auth::{Auth, AuthKind};
-pub use connector::{BudgetHeaders, Component, Connector, Description, Partition, Read, Stream, parse_config};
+pub use connector::{BudgetHeaders, Component, Connector, Description, Order, Partition, Read, Stream, parse_config};
 pub use error::{Error, Result};
 pub use http::{HttpError, Pending, Response};
-pub use output::{Flow, Page};
+pub use output::{Flow, Page, Seam};
 pub use request::{Method, Request};
 pub use response::ResponseView;
 pub use secret::Secret;

@@ -15,6 +15,23 @@ pub enum Flow {
     Stop,
 }
 
+/// How a page hangs together with the one before it in the same read; the host judges by it what may be missing between
+/// them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Seam {
+    /// Nothing is said: the host looks whether the request counts pages or records.
+    #[default]
+    Unsaid,
+    /// It goes on behind the last record of the page before, whatever is inserted or deleted meanwhile.
+    Anchored,
+    /// Its place was counted, in pages or in records: a deletion meanwhile pulls a record across unseen, so that such a read
+    /// of several pages can only be `unproven`.
+    Counted,
+    /// Its place was counted one record back: its first record is the last one of the page before, if nothing shifted. The
+    /// host compares the two, and leaves that record out.
+    Overlapping,
+}
+
 /// Records to emit, with what the host has to know about them.
 ///
 /// Most connectors never build one: [`Read::pages`](crate::Read::pages) does it.
@@ -32,6 +49,7 @@ pub struct Page {
     extra: Vec<(String, String)>,
     checkpoint: Option<String>,
     total: Option<u64>,
+    seam: Seam,
 }
 
 #[derive(Debug)]
@@ -62,7 +80,7 @@ impl Page {
     }
 
     fn of(records: Records) -> Self {
-        Self { records, extra: Vec::new(), checkpoint: None, total: None }
+        Self { records, extra: Vec::new(), checkpoint: None, total: None, seam: Seam::Unsaid }
     }
 
     /// Adds a constant field to every record of a page made by [`select`](Page::select).
@@ -96,6 +114,13 @@ impl Page {
         self
     }
 
+    /// Says how the page hangs together with the one before it.
+    #[must_use]
+    pub fn seam(mut self, seam: Seam) -> Self {
+        self.seam = seam;
+        self
+    }
+
     /// Hands the page to the host.
     pub fn emit(self) -> Flow {
         let records = match self.records {
@@ -104,7 +129,13 @@ impl Page {
             }
             Records::Json(text) => wit::Records::Json(text),
         };
-        match wit::emit(wit::Page { records, checkpoint: self.checkpoint, total: self.total }) {
+        let seam = match self.seam {
+            Seam::Unsaid => wit::Seam::Unsaid,
+            Seam::Anchored => wit::Seam::Anchored,
+            Seam::Counted => wit::Seam::Counted,
+            Seam::Overlapping => wit::Seam::Overlapping,
+        };
+        match wit::emit(wit::Page { records, checkpoint: self.checkpoint, total: self.total, seam }) {
             wit::Flow::Continue => Flow::Continue,
             wit::Flow::Stop => Flow::Stop,
         }

@@ -37,7 +37,8 @@ pub(super) fn read(github: &Github, kind: Kind, read: &Read, repository: &str) -
             begin.see(response)
         });
     if kind == Kind::Pulls {
-        pages = pages.until_since(field);
+        // GitHub deletes no pull request, and an edit meanwhile makes one come twice but hides none.
+        pages = pages.until_since(field).never_shifts();
     }
     let summary = pages.run()?;
     if !summary.complete {

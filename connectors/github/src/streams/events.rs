@@ -17,6 +17,8 @@ pub(super) fn read(github: &Github, read: &Read, repository: &str) -> Result<Opt
         .extra("repository", &repository)?
         .watermark(Watermark::descending(field))
         .until_since(field)
+        // Events are added in front and forgotten at the end.
+        .never_shifts()
         .each(|response| {
             list::refuse(response, repository)?;
             oldest = last(response, field)?.or(oldest.take());

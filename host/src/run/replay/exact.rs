@@ -109,13 +109,15 @@ impl<'a> Stage<'a> {
             .map(|(label, mark)| (label.as_str(), mark))
             .collect();
         for commit in &stream.commits {
-            for page in &commit.pages {
+            for (place, page) in commit.pages.iter().enumerate() {
                 let label = page.0.as_str();
+                let left_out = commit.left_out.iter().find(|(other, _)| *other == place);
+                let left_out = left_out.map_or(&[] as &[u64], |(_, left_out)| left_out);
                 let Some(count) = left.get_mut(label).filter(|count| **count > 0) else { continue };
                 *count -= 1;
                 let last = *count == 0;
                 let Some((call, _)) = calls.get(label) else { continue };
-                self.page(call, page, replayed).await?;
+                self.page(call, page, left_out, replayed).await?;
                 if last {
                     self.finish(label, ended.get(label).copied(), replayed).await?;
                 }
@@ -147,6 +149,7 @@ impl<'a> Stage<'a> {
         &mut self,
         call: &'a Call,
         (label, records, hash): &(String, u64, String),
+        left_out: &[u64],
         replayed: &mut StreamReplay,
     ) -> Result<(), ReplayError> {
         let Some(mut emitted) = self.begin(call)?.page().await else {
@@ -165,9 +168,10 @@ impl<'a> Stage<'a> {
         };
         if self.session.note.limit.is_some() {
             // A preview's page was cut where the count ended.
-            let cut = Countdown::new(*records).cut(&mut emitted.page);
+            let cut = Countdown::new(*records + left_out.len() as u64).cut(&mut emitted.page, 0);
             cut.map_err(|error| ReplayError::Failed { read: label.clone(), reason: error.to_string() })?;
         }
+        emitted.page.leave_out = left_out.to_vec();
         let failed = |source| ReplayError::Page { read: label.clone(), source };
         // Whether they were allowed was decided when they were written.
         let taken = deadletter::append(&mut *self.sink.sink, &mut emitted, u64::MAX);
@@ -201,11 +205,14 @@ impl<'a> Stage<'a> {
         replayed: &mut StreamReplay,
     ) -> Result<(), ReplayError> {
         let Some(mut playing) = self.playing.remove(label) else { return Ok(()) };
+        let calls = self.session.calls.iter().filter(|call| call.label == label);
+        let playing_since = calls.filter_map(|call| call.note.read.as_ref()).map(|read| read.since.clone()).next_back();
         let Some(watermark) = ended else { return Ok(()) };
         let more = playing.page().await.is_some();
         let end = playing.end().await.map_err(|end| failure(label, end))?;
-        // A watermark is kept only of a read that adds up.
-        if more || (watermark.is_some() && end != *watermark) {
+        // A watermark is kept only of a read that adds up, and where it goes ahead.
+        let since = playing_since.filter(|since| *since == *watermark);
+        if more || (watermark.is_some() && end != *watermark && since.is_none()) {
             replayed.different += 1;
             let what = if more { "it has more pages than recorded" } else { "it returns another watermark" };
             replayed.first_difference.get_or_insert_with(|| format!("{label}: {what}"));

@@ -146,9 +146,10 @@ impl Player {
             config: self.config_text.clone(),
             stream: read.stream.clone(),
             partition: read.partition.clone().map(|(id, context)| source::Partition { id, context }),
-            since: read.since.clone(),
+            since: read.asked.clone().or_else(|| read.since.clone()),
             resume: read.resume.clone(),
         };
+        let since = read.since.clone();
         let task = tokio::spawn(async move {
             let outlet = Box::new(Hand(sender));
             let recent = player.personal.as_ref().and_then(|personal| personal.recent(&call.label));
@@ -159,7 +160,11 @@ impl Player {
             let instance = player.instance(&script, &call, Some(outlet)).await.map_err(|error| player.end(error))?;
             let (_, result) = instance.read(request).await;
             let result = result.map_err(|error| clean(player.end(error)))?;
-            result.map_err(|error| clean(player.failed(&error)))
+            match result {
+                // As in the run: it counts as read, and the next one starts where this one did.
+                Err(source::Error::Absent(_)) => Ok(since),
+                result => result.map_err(|error| clean(player.failed(&error))),
+            }
         });
         Playing { pages, task }
     }

@@ -12,10 +12,14 @@ use super::player::{PlayEnd, Player};
 use super::script::Call;
 use super::{Recorded, ReplayError};
 use crate::capability::output::Emitted;
+use crate::engine::bindings::exports::ingest::connector::source::SyncMode;
+use crate::record::Survey;
+use crate::run::seam::Edge;
 use crate::run::verdict::plural;
 use crate::run::{Format, deadletter, sinks};
 use crate::schema::Schema;
 use crate::sink::Sink;
+use crate::state::PageChecks;
 
 /// A partition: its id and its context; none for the whole stream.
 type Partition = Option<(String, String)>;
@@ -43,6 +47,9 @@ pub struct StreamMade {
     /// The schema that the connector declares.
     #[serde(skip)]
     pub declared: Option<String>,
+    /// The field that orders its records, where it can be read incrementally.
+    #[serde(skip)]
+    pub cursor_field: Option<String>,
     /// Files, in order.
     pub files: Vec<PathBuf>,
 }
@@ -86,8 +93,13 @@ impl Recorded {
             let key = stream.primary_key.clone();
             let mut sink =
                 sinks::open(sinks::limits(player.engine()), Schema::default(), key, Format::JsonLines, names);
+            let survey = Survey::new(&stream.primary_key, None);
+            let mut edges: BTreeMap<String, Edge> = BTreeMap::new();
             let mut refused = 0;
-            let append = |_: &Partition, label: &str, emitted| append(&mut sink, label, emitted, &mut refused);
+            let append = |_: &Partition, label: &str, mut emitted| {
+                let edge = edges.entry(label.to_owned()).or_default();
+                append(&mut sink, edge, &survey, label, &mut emitted, &mut refused)
+            };
             self.read_all(&player, &mut stream, &mut made.left_out, false, append).await?;
             if refused > 0 {
                 made.left_out.push(format!("{name}: {} cannot be stored", plural(refused, "record")));
@@ -118,6 +130,7 @@ impl Recorded {
             left_out.push(format!("the connector has no stream {}", stream.name));
             return Ok(None);
         };
+        stream.cursor_field = info.cursor_field.filter(|_| info.modes.contains(&SyncMode::Incremental));
         stream.primary_key = info.primary_key;
         stream.declared = info.schema;
         Ok(Some(player))
@@ -174,11 +187,22 @@ impl Recorded {
 }
 
 /// Appends what can be stored of a page, and counts what cannot be.
-fn append(sink: &mut Box<dyn Sink>, label: &str, mut emitted: Emitted, refused: &mut u64) -> Result<u64, ReplayError> {
-    let taken = deadletter::append(&mut **sink, &mut emitted, u64::MAX);
+fn append(
+    sink: &mut Box<dyn Sink>,
+    edge: &mut Edge,
+    survey: &Survey,
+    label: &str,
+    emitted: &mut Emitted,
+    refused: &mut u64,
+) -> Result<u64, ReplayError> {
+    let seam = edge.join(survey, emitted);
+    let taken = deadletter::append(&mut **sink, emitted, u64::MAX);
     let taken = taken.map_err(|error| ReplayError::Page { read: label.to_owned(), source: error.into() })?;
+    let records = taken.appended.records;
     *refused += taken.refused.len() as u64;
-    Ok(taken.appended.records)
+    let last = taken.edge(survey, emitted);
+    edge.pass(records + taken.refused.len() as u64, &PageChecks { seam, edge: last, ..PageChecks::default() }, None);
+    Ok(records)
 }
 
 impl Recorded {

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use super::key::field_pointer;
 use super::walk::{Emit, Taken, Walk};
 use super::{Paginator, Source, Watermark};
-use crate::{Error, Flow, HttpError, Page, Pending, Read, Request, Response, ResponseView, Result};
+use crate::{Error, Flow, HttpError, Page, Pending, Read, Request, Response, ResponseView, Result, Seam};
 
 /// Requests in flight at most, unless a connector says otherwise: what hides the latency of most
 /// APIs without looking like an attack.
@@ -194,6 +194,13 @@ impl<'a, P: Paginator> Pages<'a, P> {
         self
     }
 
+    /// Says that the list does not shift while it is read: nothing is deleted or moves in it, or the API reads from a
+    /// snapshot. Without it, a list whose pages are counted is `unproven`.
+    pub fn never_shifts(mut self) -> Self {
+        self.walk.steady = true;
+        self
+    }
+
     /// Reads to the end, or until the host says stop.
     ///
     /// # Errors
@@ -202,6 +209,9 @@ impl<'a, P: Paginator> Pages<'a, P> {
         match &self.resume {
             Some(checkpoint) => self.walk.resume(checkpoint)?,
             None => self.walk.mark.clone_from(&self.since),
+        }
+        if self.walk.watermark.is_some() {
+            self.walk.now_ms = crate::clock::now_ms();
         }
         let mut summary = drive(&mut self.walk, &mut self.options, &mut Host)?;
         summary.watermark = if summary.complete { self.walk.mark } else { self.since };
@@ -262,6 +272,7 @@ pub(super) trait Outside {
 pub(super) struct With {
     pub(super) checkpoint: String,
     pub(super) total: Option<u64>,
+    pub(super) seam: Seam,
 }
 
 struct Host;
@@ -287,7 +298,7 @@ impl Outside for Host {
     }
 
     fn select(&mut self, response: Response, records: &str, extra: &[(String, String)], with: With) -> Result<Flow> {
-        let mut page = Page::select(response, records).checkpoint(with.checkpoint).total(with.total);
+        let mut page = Page::select(response, records).checkpoint(with.checkpoint).total(with.total).seam(with.seam);
         for (name, value) in extra {
             page = page.extra_json(name, value.clone())?;
         }
@@ -295,7 +306,8 @@ impl Outside for Host {
     }
 
     fn copy(&mut self, records: &[String], with: With) -> Flow {
-        Page::json(format!("[{}]", records.join(","))).checkpoint(with.checkpoint).total(with.total).emit()
+        let page = Page::json(format!("[{}]", records.join(",")));
+        page.checkpoint(with.checkpoint).total(with.total).seam(with.seam).emit()
     }
 }
 
@@ -307,8 +319,8 @@ pub(super) fn drive<P: Paginator, O: Outside>(
     let mut summary = Summary::default();
     let mut queue = VecDeque::new();
     while let Some(request) = walk.request()? {
-        let (response, Taken { records, count, total }) = next(&mut queue, walk, options, outside, &request)?;
-        let with = With { checkpoint: walk.checkpoint()?, total };
+        let (response, Taken { records, count, total, seam }) = next(&mut queue, walk, options, outside, &request)?;
+        let with = With { checkpoint: walk.checkpoint()?, total, seam };
         let flow = match records {
             Emit::Select => outside.select(response, &walk.records, &options.extra, with)?,
             Emit::Copy(records) => outside.copy(&with_extra(records, &options.extra), with),
@@ -425,7 +437,7 @@ mod tests {
             Api::new(|request| reply(slice(&all, number(request, "offset").unwrap(), 5), json!({ "total": 100 })));
         let summary = drive(&mut sim.walk(), &mut options, &mut api).unwrap();
         assert_eq!(api.records(), all);
-        assert_eq!((summary.pages, summary.records, api.requests.len()), (21, 100, 21));
+        assert_eq!((summary.pages, summary.records, api.requests.len()), (26, 125, 26));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::key::{field_pointer, required};
 use super::place::parse;
 use super::{Keep, PageError, Paginator, Place, Received, Seen, Source, Step, excerpt, restore, save};
-use crate::Request;
+use crate::{Request, Seam};
 
 /// Reads by the key of the last record, from lists that are sorted by it.
 ///
@@ -201,6 +201,10 @@ impl Keyset {
 }
 
 impl Paginator for Keyset {
+    fn seam(&self, _count: u64) -> Seam {
+        Seam::Anchored
+    }
+
     fn request(&self, base: &Request) -> Result<Request, PageError> {
         let mut request = base.clone();
         match &self.state.key {

@@ -12,15 +12,20 @@
 //! | [`Keyset`] | the last record's key |
 //! | [`LinkHeader`] | a `Link` header field |
 //! | [`Single`] | nothing: there is one |
+//! | [`Capped`] | another of these, and now and then the last record's value |
 //!
 //! What holds for all of them:
 //! - The checkpoint after a page is exact: a read that resumes from it gets the remaining records,
 //!   none lost and none twice.
 //! - A short page is not the end, and neither is a missing list of records: that is an error.
+//! - Pages say how they hang together, so that the host can tell what a deletion or insertion meanwhile may have hidden:
+//!   [`Offset`] reads one record twice at each border, [`Keyset`] goes on behind a record, and [`PageNumber`] can do neither,
+//!   so that a list of several pages can only be `unproven` ([`Pages::never_shifts`] says otherwise).
 //! - A token, URL, key or page that comes again ends the read with an error. The last 64 of each are
 //!   remembered, and longer circles are found as well, at the latest after the third round; the
 //!   memory of both is part of the checkpoint, so it survives an interruption.
 
+mod capped;
 mod cursor;
 mod drive;
 mod key;
@@ -36,8 +41,9 @@ mod single;
 mod walk;
 mod watermark;
 
-use crate::{Error, Request, ResponseView};
+use crate::{Error, Request, ResponseView, Seam};
 
+pub use capped::Capped;
 pub use cursor::Cursor;
 pub use drive::{Pages, Rejection, Summary};
 pub use keyset::Keyset;
@@ -90,6 +96,19 @@ pub trait Paginator {
     fn pages_may_repeat(&self) -> bool {
         false
     }
+
+    /// Says how the page that [`request`](Paginator::request) asks for hangs together with the one before it, now that it is
+    /// known to have so many records. Called before [`advance`](Paginator::advance), and not for the first page.
+    fn seam(&self, count: u64) -> Seam {
+        let _ = count;
+        Seam::Unsaid
+    }
+
+    /// Tells whether the total that comes with the page that [`request`](Paginator::request) asks for is that of the whole
+    /// read. Called before [`advance`](Paginator::advance).
+    fn total_holds(&self) -> bool {
+        true
+    }
 }
 
 impl<P: Paginator + ?Sized> Paginator for Box<P> {
@@ -119,6 +138,14 @@ impl<P: Paginator + ?Sized> Paginator for Box<P> {
 
     fn pages_may_repeat(&self) -> bool {
         (**self).pages_may_repeat()
+    }
+
+    fn seam(&self, count: u64) -> Seam {
+        (**self).seam(count)
+    }
+
+    fn total_holds(&self) -> bool {
+        (**self).total_holds()
     }
 }
 
@@ -199,6 +226,12 @@ pub enum PageError {
         field: String,
         /// The value where the order breaks.
         value: String,
+    },
+    /// A page that should begin with a record that was left out does not.
+    #[error("the listing shifted while it was read: {request} does not begin with the last record of the page before")]
+    Shifted {
+        /// The request.
+        request: String,
     },
     /// The response lacks something.
     #[error("{what} is missing in the response of {request}")]

@@ -3,12 +3,15 @@
 use serde::{Deserialize, Serialize};
 
 use super::{PageError, Paginator, Place, Received, Source, Step, restore, save};
-use crate::Request;
+use crate::{Request, Seam};
 
 /// Reads by page number: `?page=3`.
 ///
 /// The end is the first empty page, as with [`Offset`](super::Offset). Where the number of pages, or
 /// of records and the size of a page, is known, the following pages are requested ahead.
+///
+/// A deletion while the list is read pulls a record across each page border behind it, and nothing shows
+/// it. So a read of several pages is `unproven`, unless the list [never shifts](super::Pages::never_shifts).
 ///
 /// ```
 /// use connector_sdk::{Request, pages::{PageNumber, Paginator}};
@@ -35,6 +38,8 @@ struct State {
     page: u64,
     largest: u64,
     pages: Option<u64>,
+    /// Records of the last page.
+    last: u64,
 }
 
 impl PageNumber {
@@ -48,7 +53,7 @@ impl PageNumber {
             total_pages: None,
             trust_total: false,
             end_statuses: Vec::new(),
-            state: State { page: 1, largest: 0, pages: None },
+            state: State { page: 1, largest: 0, pages: None, last: 0 },
         }
     }
 
@@ -104,6 +109,12 @@ impl PageNumber {
 }
 
 impl Paginator for PageNumber {
+    /// Behind a page that was not filled there was nothing that could have moved up.
+    fn seam(&self, count: u64) -> Seam {
+        let short = self.size.as_ref().is_some_and(|(_, size)| self.state.last < *size);
+        if count == 0 && short { Seam::Anchored } else { Seam::Counted }
+    }
+
     fn request(&self, base: &Request) -> Result<Request, PageError> {
         self.at(base, self.state.page)
     }
@@ -119,6 +130,7 @@ impl Paginator for PageNumber {
 
     fn advance(&mut self, page: &Received<'_>) -> Result<Step, PageError> {
         self.state.largest = self.state.largest.max(page.count);
+        self.state.last = page.count;
         self.state.pages = match &self.total_pages {
             Some(source) => source.number(page.response)?,
             // By the largest page that came: the server may give less than it is asked for.

@@ -3,14 +3,19 @@
 use serde::{Deserialize, Serialize};
 
 use super::{PageError, Paginator, Place, Received, Step, restore, save};
-use crate::Request;
+use crate::{Request, Seam};
 
 /// Reads by the number of records so far: `?offset=200&limit=100`.
 ///
-/// The end is the first empty page, with or without a total: a total may be wrong, and a short page
-/// is what a server under load sends. The next offset goes by the records that came, so that pages
-/// shorter than asked for lose nothing. With a known total the following pages are requested ahead,
-/// the empty one too, so that looking for the end costs a request but no time; say
+/// Each page but the first begins with the last record of the page before. The host compares the two,
+/// so that it sees when records were inserted or deleted meanwhile, and leaves the second out. That
+/// costs one record a page; an API that takes only offsets that are multiples of the page size has
+/// to be read [without](Offset::without_overlap).
+///
+/// The end is the first page without another record, with or without a total: a total may be wrong,
+/// and a short page is what a server under load sends. The next offset goes by the records that came,
+/// so that pages shorter than asked for lose nothing. With a known total the following pages are
+/// requested ahead, the last look too, so that it costs a request but no time; say
 /// [`trust_total`](Offset::trust_total) to save the request.
 ///
 /// ```
@@ -28,6 +33,7 @@ pub struct Offset {
     size: u64,
     first: u64,
     by_limit: bool,
+    overlaps: bool,
     trust_total: bool,
     end_statuses: Vec<u16>,
     state: State,
@@ -40,6 +46,8 @@ struct State {
     /// The largest page so far: what the server gives at most, whatever it is asked for.
     largest: u64,
     total: Option<u64>,
+    /// Records of the last page.
+    last: u64,
 }
 
 impl Offset {
@@ -52,6 +60,7 @@ impl Offset {
             size: size.max(1),
             first: 0,
             by_limit: false,
+            overlaps: true,
             trust_total: false,
             end_statuses: Vec::new(),
             state: State::default(),
@@ -66,8 +75,16 @@ impl Offset {
         self
     }
 
+    /// Reads no record twice, for an API that takes only offsets that are multiples of the page size. A deletion meanwhile
+    /// then pulls a record across a page border and nothing shows it, so that a read of several pages is `unproven`.
+    #[must_use]
+    pub fn without_overlap(mut self) -> Self {
+        self.overlaps = false;
+        self
+    }
+
     /// Steps by the page size whatever came, for an API that takes a page of the list first and then
-    /// leaves out what the caller may not see. With any other API this loses records.
+    /// leaves out what the caller may not see. With any other API this loses records. Such pages cannot overlap.
     #[must_use]
     pub fn step_by_limit(mut self) -> Self {
         self.by_limit = true;
@@ -93,35 +110,53 @@ impl Offset {
         self.limit.put(request, self.size.into())
     }
 
+    /// Records at the front of the next page that have been read before: one, where a page can hold that and another.
+    fn overlap(&self) -> u64 {
+        u64::from(self.overlaps && !self.by_limit && self.state.largest > 1 && self.size > 1)
+    }
+
     fn end_by_total(&self) -> Option<u64> {
         self.state.total.map(|total| self.first.saturating_add(total))
     }
 }
 
 impl Paginator for Offset {
+    fn seam(&self, count: u64) -> Seam {
+        match self.overlap() {
+            // Behind a page that was not filled there was nothing that could have moved up.
+            0 if count == 0 && self.state.last < self.size => Seam::Anchored,
+            0 => Seam::Counted,
+            _ => Seam::Overlapping,
+        }
+    }
+
     fn request(&self, base: &Request) -> Result<Request, PageError> {
-        self.at(base, self.state.offset)
+        self.at(base, self.state.offset.saturating_sub(self.overlap()))
     }
 
     fn ahead(&self, base: &Request, distance: u64) -> Option<Request> {
-        let step = if self.by_limit || self.state.largest == 0 { self.size } else { self.state.largest };
+        let overlap = self.overlap();
+        let page = if self.by_limit || self.state.largest == 0 { self.size } else { self.state.largest };
+        let step = page - overlap;
         let offset = self.state.offset.checked_add(step.checked_mul(distance)?)?;
         let end = self.end_by_total()?;
         if offset.saturating_sub(step) >= end || (self.trust_total && offset >= end) {
             return None;
         }
-        // The empty page that proves the end is where the records end, unless pages start at multiples of their size.
+        // The page that proves the end is where the records end, unless pages start at multiples of their size.
         let offset = if self.by_limit { offset } else { offset.min(end) };
-        self.at(base, offset).ok()
+        self.at(base, offset.saturating_sub(overlap)).ok()
     }
 
     fn advance(&mut self, page: &Received<'_>) -> Result<Step, PageError> {
         self.state.total = page.total;
-        if page.count == 0 {
+        let old = self.overlap();
+        if page.count <= old {
             return Ok(Step::END);
         }
         self.state.largest = self.state.largest.max(page.count);
-        let step = if self.by_limit { self.size } else { page.count };
+        self.state.last = page.count;
+        let step = if self.by_limit { self.size } else { page.count - old };
         self.state.offset = self.state.offset.saturating_add(step);
         let reached = self.end_by_total().is_some_and(|end| self.state.offset >= end);
         Ok(if self.trust_total && reached { Step::END } else { Step::NEXT })
@@ -190,7 +225,7 @@ mod tests {
         sim().total("/total").is_exact(capped, &all);
         let mut api = Api::new(capped);
         sim().total("/total").read(&mut api, None).unwrap();
-        assert_eq!((api.requests.len(), api.dropped), (15, 0));
+        assert_eq!((api.requests.len(), api.dropped), (19, 0));
     }
 
     #[test]
@@ -206,8 +241,8 @@ mod tests {
         trusting.is_exact(grows, &all);
         let mut api = Api::new(grows);
         trusting.read(&mut api, None).unwrap();
-        assert_eq!(api.requests.len(), 5, "a trusted total saves the empty page");
-        assert_eq!(api.totals, [Some(20), Some(50), Some(50), Some(50), Some(50)]);
+        assert_eq!(api.requests.len(), 6, "a trusted total saves the last look");
+        assert_eq!(api.totals, [20, 20, 50, 50, 50, 50].map(Some));
     }
 
     #[test]
@@ -221,7 +256,7 @@ mod tests {
         let urls: Vec<_> = (1..).map_while(|d| offset.ahead(&base, d)).map(|r| r.full_url()).collect();
         assert_eq!(
             urls,
-            ["http://a/?offset=20&limit=10", "http://a/?offset=30&limit=10", "http://a/?offset=35&limit=10"]
+            ["http://a/?offset=18&limit=10", "http://a/?offset=27&limit=10", "http://a/?offset=34&limit=10"]
         );
     }
 
@@ -245,7 +280,10 @@ mod tests {
             _ => Reply::json(r#"{"error":"no such page"}"#).with_status(404),
         };
         Sim::new(Offset::new("offset", "limit", 10).end_status(404)).is_exact(strict, &all);
-        assert!(sim().fails(strict).0.contains("answered 404"));
+        let plain = || Offset::new("offset", "limit", 10).without_overlap();
+        Sim::new(plain().end_status(404)).is_exact(strict, &all);
+        assert!(Sim::new(plain()).fails(strict).0.contains("answered 404"));
+        sim().is_exact(strict, &all);
     }
 
     #[test]
@@ -256,11 +294,44 @@ mod tests {
                 let page = number(request, "offset").unwrap() / 10 % circle;
                 reply(slice(&all, page * 10, 10), json!({ "total": 1000 }))
             };
-            for sim in [sim(), sim().total("/total")] {
+            let plain = || Sim::new(Offset::new("offset", "limit", 10).without_overlap());
+            for sim in [plain(), plain().total("/total")] {
                 let (error, records) = sim.fails(turning);
                 assert!(error.contains("the same page again"), "{error}");
                 assert_eq!(records.len(), circle * 10, "nothing is emitted twice");
             }
+        }
+    }
+
+    #[test]
+    fn each_border_is_read_twice_so_that_whatever_shifts_shows() {
+        let all = things(0..30);
+        let read = |paginator: Offset, shift: i64| {
+            let mut requests = 0;
+            let mut api = Api::new(|request| {
+                requests += 1;
+                let from = number(request, "offset").unwrap() as i64;
+                // After the second page something in front is deleted, or inserted.
+                let from = if requests > 2 { from + shift } else { from };
+                reply(slice(&all, from as usize, 10), json!({}))
+            });
+            Sim { in_flight: 1, ..Sim::new(paginator) }.read(&mut api, None).unwrap();
+            (api.shifts, api.records().len(), api.seams.clone())
+        };
+        let offset = || Offset::new("offset", "limit", 10);
+        use Seam::{Anchored, Counted, Overlapping, Unsaid};
+        assert_eq!(read(offset(), 0), (0, 30, vec![Unsaid, Overlapping, Overlapping, Overlapping, Overlapping]));
+        assert_eq!(read(offset(), 1).0, 1, "a deletion");
+        assert_eq!(read(offset(), -1).0, 1, "an insertion");
+        assert_eq!(read(offset().without_overlap(), 1), (0, 29, vec![Unsaid, Counted, Counted, Anchored]));
+    }
+
+    #[test]
+    fn pages_of_one_record_do_not_overlap() {
+        let all = things(0..5);
+        for paginator in [Offset::new("offset", "limit", 1), Offset::new("offset", "limit", 10)] {
+            let single = |request: &Request| reply(slice(&all, number(request, "offset").unwrap(), 1), json!({}));
+            Sim::new(paginator).is_exact(single, &all);
         }
     }
 

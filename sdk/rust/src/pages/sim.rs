@@ -8,7 +8,7 @@ use super::drive::{Options, Outside, Rejection, Summary, With, drive};
 use super::walk::Walk;
 use super::{Paginator, Source, Watermark};
 use crate::testing::Reply;
-use crate::{Error, Flow, HttpError, Request, ResponseView, Result};
+use crate::{Error, Flow, HttpError, Request, ResponseView, Result, Seam};
 
 /// An API as a function, and what it and the host have seen.
 pub(super) struct Api<'a> {
@@ -18,6 +18,11 @@ pub(super) struct Api<'a> {
     /// Pages as the host got them: records and checkpoint.
     pub(super) pages: Vec<(Vec<Value>, String)>,
     pub(super) totals: Vec<Option<u64>>,
+    pub(super) seams: Vec<Seam>,
+    /// Pages that did not begin with the last record before.
+    pub(super) shifts: usize,
+    /// The last record of all pages.
+    edge: Option<Value>,
     stop_after: usize,
 }
 
@@ -29,6 +34,9 @@ impl<'a> Api<'a> {
             dropped: 0,
             pages: Vec::new(),
             totals: Vec::new(),
+            seams: Vec::new(),
+            shifts: 0,
+            edge: None,
             stop_after: usize::MAX,
         }
     }
@@ -37,7 +45,16 @@ impl<'a> Api<'a> {
         self.pages.iter().flat_map(|(records, _)| records.clone()).collect()
     }
 
-    fn page(&mut self, records: Vec<Value>, with: With) -> Flow {
+    /// Leaves out what the host leaves out.
+    fn page(&mut self, mut records: Vec<Value>, with: With) -> Flow {
+        let overlaps = with.seam == Seam::Overlapping;
+        if overlaps && self.edge.is_some() && records.first() == self.edge.as_ref() {
+            records.remove(0);
+        } else if overlaps {
+            self.shifts += 1;
+        }
+        self.edge = records.last().cloned().or(self.edge.take());
+        self.seams.push(with.seam);
         self.pages.push((records, with.checkpoint));
         self.totals.push(with.total);
         if self.pages.len() >= self.stop_after { Flow::Stop } else { Flow::Continue }
@@ -143,12 +160,13 @@ impl<P: Paginator + Clone> Sim<P> {
             let mut whole = Api::new(answer);
             let summary = sim.read(&mut whole, None).unwrap();
             assert!(summary.complete);
-            assert_eq!(summary.records, expected.len() as u64);
-            assert_eq!(whole.records(), expected);
+            let again = whole.seams.iter().filter(|seam| **seam == Seam::Overlapping).count();
+            assert_eq!(summary.records, (expected.len() + again) as u64);
+            assert_eq!((whole.records().as_slice(), whole.shifts), (expected, 0));
             for stop_after in 1..=whole.pages.len() {
                 let mut first = Api { stop_after, ..Api::new(answer) };
                 assert!(!sim.read(&mut first, None).unwrap().complete);
-                let mut rest = Api::new(answer);
+                let mut rest = Api { edge: first.edge.clone(), ..Api::new(answer) };
                 let resumed = sim.read(&mut rest, Some(&first.pages[stop_after - 1].1)).unwrap();
                 assert!(resumed.complete);
                 assert_eq!(resumed.watermark, summary.watermark, "the watermark survives the interruption");
@@ -158,7 +176,8 @@ impl<P: Paginator + Clone> Sim<P> {
             // Interrupted after every single page.
             let (mut union, mut checkpoint) = (Vec::new(), None::<String>);
             loop {
-                let mut step = Api { stop_after: 1, ..Api::new(answer) };
+                let edge = union.last().cloned();
+                let mut step = Api { stop_after: 1, edge, ..Api::new(answer) };
                 let summary = sim.read(&mut step, checkpoint.as_deref()).unwrap();
                 union.extend(step.records());
                 match step.pages.pop() {

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::key::required;
 use super::place::{parse, plain};
 use super::{Keep, PageError, Paginator, Received, Seen, Source, Watermark, compare, excerpt, restore, save};
-use crate::{Request, ResponseView};
+use crate::{Request, ResponseView, Seam};
 
 /// A paginator on its way.
 #[derive(Debug)]
@@ -25,6 +25,10 @@ pub(super) struct Walk<P> {
     /// One object in the place of the array is one record.
     pub(super) one_object: bool,
     pub(super) repeats: bool,
+    /// The list never shifts while it is read.
+    pub(super) steady: bool,
+    /// What time it is: a value of a later moment is no watermark, for it would hide all that comes until then.
+    pub(super) now_ms: u64,
     /// The greatest watermark so far.
     pub(super) mark: Option<String>,
     pages: Seen,
@@ -50,6 +54,7 @@ pub(super) struct Taken {
     pub(super) records: Emit,
     pub(super) count: u64,
     pub(super) total: Option<u64>,
+    pub(super) seam: Seam,
 }
 
 /// Which records to emit, and how.
@@ -73,6 +78,8 @@ impl<P: Paginator> Walk<P> {
             null_is_empty: false,
             one_object: false,
             repeats: false,
+            steady: false,
+            now_ms: u64::MAX,
             mark: None,
             pages: Seen::default(),
             started: false,
@@ -120,10 +127,10 @@ impl<P: Paginator> Walk<P> {
     /// Steps over the response to [`request`](Walk::request).
     pub(super) fn take(&mut self, request: &Request, response: &dyn ResponseView) -> Result<Taken, PageError> {
         let is_first = !std::mem::replace(&mut self.started, true);
-        let empty = |total| Taken { records: Emit::Copy(Vec::new()), count: 0, total };
+        let empty = |total, seam| Taken { records: Emit::Copy(Vec::new()), count: 0, total, seam };
         if self.ends(response) {
             self.done = true;
-            return Ok(empty(None));
+            return Ok(empty(None, self.seam(is_first, 0)));
         }
         let total = match &self.total {
             Some(source) => source.number(response)?,
@@ -131,6 +138,8 @@ impl<P: Paginator> Walk<P> {
         };
         let (count, first) = self.count(request, response)?;
         let page = Received { request, response, records: &self.records, count, total };
+        let seam = self.seam(is_first, count);
+        let total = total.filter(|_| self.paginator.total_holds());
         let step = self.paginator.advance(&page)?;
         if let Some(first) = first
             && !self.repeats
@@ -145,7 +154,7 @@ impl<P: Paginator> Walk<P> {
             }
         }
         if let Some(watermark) = &self.watermark {
-            watermark.update(&mut self.mark, &page, is_first)?;
+            watermark.update(&mut self.mark, &page, is_first, self.now_ms)?;
         }
         self.done = step.end;
         let keep = match self.behind(&page)? {
@@ -159,13 +168,22 @@ impl<P: Paginator> Walk<P> {
             None => step.keep,
         };
         Ok(match keep {
-            Keep::All if count == 0 => empty(total),
-            Keep::All => Taken { records: Emit::Select, count, total },
+            Keep::All if count == 0 => empty(total, seam),
+            Keep::All => Taken { records: Emit::Select, count, total, seam },
             Keep::Only(indices) => {
                 let records = self.copy(response, &indices)?;
-                Taken { count: records.len() as u64, records: Emit::Copy(records), total }
+                Taken { count: records.len() as u64, records: Emit::Copy(records), total, seam }
             }
         })
+    }
+
+    fn seam(&self, is_first: bool, count: u64) -> Seam {
+        match self.paginator.seam(count) {
+            _ if is_first => Seam::Unsaid,
+            // An overlap is looked at all the same: what never shifts does not fail to match.
+            Seam::Unsaid | Seam::Counted if self.steady => Seam::Anchored,
+            seam => seam,
+        }
     }
 
     /// Where a descending list has gone behind the watermark: the records that are not behind it.

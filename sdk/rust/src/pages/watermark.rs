@@ -10,7 +10,8 @@ use super::{PageError, Received, Source, excerpt};
 
 /// Where the watermark of a read comes from; its value stays in the API's own format.
 ///
-/// A field is a name, or an RFC 6901 pointer within a record.
+/// A field is a name, or an RFC 6901 pointer within a record. A time that lies in the future, by the host's clock, is
+/// passed over: one record with a wrong date would hide all that comes until then.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Watermark {
     from: From,
@@ -61,6 +62,7 @@ impl Watermark {
         mark: &mut Option<String>,
         page: &Received<'_>,
         is_first: bool,
+        now_ms: u64,
     ) -> Result<(), PageError> {
         let (pointer, indices) = match &self.from {
             From::FirstResponse(source) => {
@@ -82,6 +84,9 @@ impl Watermark {
             }
             let place = || format!("value at {:?}", format!("{}/{index}{pointer}", page.records));
             let text = self::text(&parse(&text)?, place)?;
+            if is_future(&text, now_ms) {
+                continue;
+            }
             if greatest.as_ref().is_none_or(|g| compare(&text, g) == Ordering::Greater) {
                 greatest = Some(text);
             }
@@ -93,6 +98,14 @@ impl Watermark {
         }
         Ok(())
     }
+}
+
+/// Whether a text is a time later than now. One without a zone may be that of a zone 14 hours ahead.
+fn is_future(text: &str, now_ms: u64) -> bool {
+    let Some((seconds, _)) = instant(text) else { return false };
+    let has_zone = text.ends_with(['Z', 'z']) || text.get(10..).is_some_and(|time| time.contains(['+', '-']));
+    let slack = if has_zone { 0 } else { 14 * 3600 };
+    u64::try_from(seconds).is_ok_and(|seconds| seconds > (now_ms / 1000).saturating_add(slack))
 }
 
 /// The text of a value that can be a watermark.
@@ -226,12 +239,24 @@ mod tests {
         }
     }
 
+    /// 2030-01-01T00:00:00Z
+    const NOW: u64 = 1_893_456_000_000;
+
+    #[test]
+    fn a_time_in_the_future_is_passed_over() {
+        let page = r#"[{"t":"2029-12-31T23:00:00Z"},{"t":"2030-01-01T00:00:01Z"},{"t":"2099-01-01"},{"t":"2030-01-01T13:00:00"}]"#;
+        assert_eq!(after(&Watermark::greatest("t"), page, None).unwrap().unwrap(), "2030-01-01T13:00:00");
+        let page = r#"[{"t":"2029-12-31T23:00:00Z"},{"t":"2030-01-01T01:00:00+00:00"}]"#;
+        assert_eq!(after(&Watermark::ascending("t"), page, None).unwrap(), None);
+        assert_eq!(after(&Watermark::greatest("t"), r#"[{"t":99999999999}]"#, None).unwrap().unwrap(), "99999999999");
+    }
+
     fn after(watermark: &Watermark, body: &str, mark: Option<&str>) -> Result<Option<String>, PageError> {
         let (request, reply) = (Request::get("http://a/"), Reply::json(body).with_header("ETag", "\"7\""));
         let count = crate::ResponseView::len(&reply, "").unwrap().unwrap();
         let page = Received { request: &request, response: &reply, records: "", count, total: None };
         let mut mark = mark.map(str::to_owned);
-        watermark.update(&mut mark, &page, true)?;
+        watermark.update(&mut mark, &page, true, NOW)?;
         Ok(mark)
     }
 

@@ -118,6 +118,7 @@ impl Connection {
             full: false,
             on_drift: host::config::OnDrift::default(),
             rereads: 1,
+            lookback: Vec::new(),
             keep_state: false,
             concurrency: 4,
             parts: PartLimits { age: self.commit, ..PartLimits::default() },

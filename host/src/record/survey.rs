@@ -1,0 +1,257 @@
+//! A look at records before they are decoded: what tells each from the others, and where it stands in order. Nothing is
+//! said of what is malformed; whoever decodes the page will.
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::records::{self, Fault};
+use super::{Page, key_hash};
+use crate::json::scan::{self, Cause, Stop, byte, space};
+use crate::json::{pointer_tokens, text};
+
+/// What is looked for in records.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Survey {
+    primary_key: Vec<String>,
+    /// Names on the way to the field that orders the records.
+    cursor: Option<Vec<String>>,
+}
+
+/// One record, as far as a survey goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Record {
+    /// A hash of its primary key; none where a part is null or absent, or the stream has no key.
+    pub(crate) key: Option<u64>,
+    /// A hash of its text.
+    pub(crate) text: u64,
+    /// The value of the field that orders the records: a text or a number.
+    pub(crate) cursor: Option<String>,
+}
+
+impl Record {
+    /// Whether this is the record of which [`Appended::edge`](super::Appended::edge) is known.
+    pub(crate) fn is(&self, edge: u64) -> bool {
+        self.key == Some(edge) || self.text == edge
+    }
+}
+
+impl Survey {
+    /// Prepares to look for a primary key, and for a cursor field: a name, or an RFC 6901 pointer within a record.
+    pub(crate) fn new(primary_key: &[String], cursor: Option<&str>) -> Self {
+        let tokens = |field: &str| match field.starts_with('/') {
+            true => pointer_tokens(field).ok(),
+            false => Some(vec![field.to_owned()]),
+        };
+        Self { primary_key: primary_key.to_vec(), cursor: cursor.and_then(tokens) }
+    }
+
+    /// Whether it looks for a field that orders the records.
+    pub(crate) fn has_cursor(&self) -> bool {
+        self.cursor.is_some()
+    }
+
+    /// Looks at the first record of a page.
+    pub(crate) fn first(&self, page: &Page) -> Option<Record> {
+        self.look(page.bytes(), page.range.start, page.lines, &page.extra, 1).pop()
+    }
+
+    /// Looks at the first record of an array.
+    pub(crate) fn first_at(&self, bytes: &[u8], start: usize) -> Option<Record> {
+        self.look(bytes, start, false, &[], 1).pop()
+    }
+
+    /// Looks at every record of a page, in order.
+    pub(crate) fn all(&self, page: &Page) -> Vec<Record> {
+        self.look(page.bytes(), page.range.start, page.lines, &page.extra, usize::MAX)
+    }
+
+    fn look(&self, bytes: &[u8], start: usize, lines: bool, extra: &[(String, String)], most: usize) -> Vec<Record> {
+        let mut found = Vec::new();
+        let mut scratch = Vec::new();
+        // What is beyond `most`, or malformed, ends the look.
+        let _ = records::span(bytes, start, lines, usize::MAX, &[], |bytes, at| {
+            if found.len() == most {
+                return Err(Fault::NotRecords(at));
+            }
+            let mut keys = vec![None; self.primary_key.len()];
+            let mut cursor = None;
+            let end = members(bytes, at, &mut |name, value| {
+                for (part, found) in self.primary_key.iter().zip(&mut keys) {
+                    if is_name(name, part.as_bytes()) {
+                        *found = bytes.get(value.0..value.1);
+                    }
+                }
+                if let Some((first, rest)) = self.cursor.as_deref().and_then(<[String]>::split_first)
+                    && is_name(name, first.as_bytes())
+                {
+                    cursor = scalar(bytes, value, rest);
+                }
+            })?;
+            for (part, name) in keys.iter_mut().zip(&self.primary_key) {
+                let added = || extra.iter().find(|extra| extra.0 == *name).map(|extra| extra.1.trim_ascii().as_bytes());
+                *part = part.or_else(added);
+            }
+            let key = match keys.is_empty() {
+                true => None,
+                false => key_hash(keys.iter().copied(), &mut scratch),
+            };
+            found.push(Record { key, text: xxh3_64(bytes.get(at..end).unwrap_or_default()), cursor });
+            Ok(end)
+        });
+        found
+    }
+}
+
+fn is_name(raw: &[u8], name: &[u8]) -> bool {
+    if memchr::memchr(b'\\', raw).is_none() {
+        return raw == name;
+    }
+    let mut plain = Vec::new();
+    text::unescape(raw, &mut plain).is_ok() && plain == name
+}
+
+/// Visits the members of the object at a position: the inside of each name, and the span of its value. Returns the
+/// position after the object.
+fn members(bytes: &[u8], at: usize, visit: &mut dyn FnMut(&[u8], (usize, usize))) -> Result<usize, Stop> {
+    let mut at = space(bytes, at + 1);
+    while byte(bytes, at) == b'"' {
+        let (end, _) = scan::string(bytes, at + 1)?;
+        let name = bytes.get(at + 1..end).unwrap_or_default();
+        let value = space(bytes, space(bytes, end + 1) + 1);
+        let end = value_end(bytes, value)?;
+        visit(name, (value, end));
+        at = space(bytes, end);
+        if byte(bytes, at) == b',' {
+            at = space(bytes, at + 1);
+        }
+    }
+    if byte(bytes, at) == b'}' { Ok(at + 1) } else { Err(scan::unexpected(bytes, at)) }
+}
+
+/// The position after a value, by brackets and strings alone.
+fn value_end(bytes: &[u8], mut at: usize) -> Result<usize, Stop> {
+    let mut depth = 0_usize;
+    loop {
+        match byte(bytes, at) {
+            b'"' => at = scan::string(bytes, at + 1)?.0,
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' if depth > 0 => depth -= 1,
+            b'}' | b']' | b',' if depth == 0 => return Err(scan::unexpected(bytes, at)),
+            0 if at >= bytes.len() => return Err(Stop::new(at, Cause::End)),
+            _ if depth == 0 => {
+                // A number or a word ends where something else begins.
+                while matches!(byte(bytes, at + 1), b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'+' | b'-' | b'.') {
+                    at += 1;
+                }
+            }
+            _ => {}
+        }
+        at += 1;
+        if depth == 0 {
+            return Ok(at);
+        }
+    }
+}
+
+/// The text or number at the end of the way from a value.
+fn scalar(bytes: &[u8], value: (usize, usize), way: &[String]) -> Option<String> {
+    let raw = bytes.get(value.0..value.1)?;
+    let Some((name, rest)) = way.split_first() else {
+        return match raw.first()? {
+            b'"' => {
+                let mut plain = Vec::new();
+                text::unescape(raw.get(1..raw.len().checked_sub(1)?)?, &mut plain).ok()?;
+                String::from_utf8(plain).ok()
+            }
+            b'-' | b'0'..=b'9' => std::str::from_utf8(raw).ok().map(str::to_owned),
+            _ => None,
+        };
+    };
+    if raw.first() != Some(&b'{') {
+        return None;
+    }
+    let mut found = None;
+    members(bytes, value.0, &mut |key, span| {
+        if is_name(key, name.as_bytes()) {
+            found = scalar(bytes, span, rest);
+        }
+    })
+    .ok()?;
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::super::{Refused, Table};
+    use super::*;
+    use crate::schema::Schema;
+
+    fn key(parts: &[&str]) -> Vec<String> {
+        parts.iter().map(|part| (*part).to_owned()).collect()
+    }
+
+    fn page(text: &str) -> Page {
+        Page::from_json(Bytes::copy_from_slice(text.as_bytes()))
+    }
+
+    /// What the decoder knows of a page.
+    fn decoded(page: &Page, parts: &[&str]) -> super::super::Appended {
+        let mut table = Table::new(Schema::default(), key(parts), 16, 1 << 20);
+        loop {
+            match table.append(page) {
+                Ok(appended) => return appended,
+                Err(Refused::Widen(schema)) => table.widen(schema),
+                Err(other) => unreachable!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_survey_tells_records_by_the_same_hashes_as_the_decoder() {
+        let text = r#" [ {"a":{"t":[1,"]"]} , "id" : 7 ,"x":"}\""}, {"id":"7","\u0061":{ "t" : "2024" }} ,{"id":{"b":1},"a":{"t":5.5}},
+            {"id":null,"a":{"t":null}}, {"x":true} ] "#;
+        let survey = Survey::new(&key(&["id"]), Some("/a/t"));
+        let found = survey.all(&page(text));
+        let keys: Vec<u64> = found.iter().filter_map(|record| record.key).collect();
+        assert_eq!(keys, decoded(&page(text), &["id"]).key_hashes);
+        assert_eq!((found.len(), keys.len()), (5, 3));
+        let cursors: Vec<_> = found.iter().map(|record| record.cursor.as_deref()).collect();
+        assert_eq!(cursors, [None, Some("2024"), Some("5.5"), None, None]);
+        assert_eq!(survey.first(&page(text)).as_ref(), found.first());
+    }
+
+    #[test]
+    fn the_edge_of_a_page_is_known_again_at_the_front_of_the_next() {
+        for (parts, last) in
+            [(vec!["id"], r#"{"id":2}"#), (vec![], r#"{"id":2,"x":[ 1 ]}"#), (vec!["no"], r#"{"id":2}"#)]
+        {
+            let edge = decoded(&page(&format!(r#"[{{"id":1}},{last}]"#)), &parts).edge.unwrap();
+            let survey = Survey::new(&key(&parts), None);
+            assert!(survey.first(&page(&format!(r#"[{last},{{"id":3}}]"#))).unwrap().is(edge), "{parts:?}");
+            assert!(!survey.first(&page(r#"[{"id":3}]"#)).unwrap().is(edge), "{parts:?}");
+        }
+        assert_eq!(decoded(&page("[]"), &["id"]).edge, None);
+        assert_eq!(Survey::default().first(&page("[]")), None);
+        assert_eq!(Survey::default().first(&page("[1]")), None);
+    }
+
+    #[test]
+    fn records_that_are_left_out_are_neither_decoded_nor_counted() {
+        for text in [r#"[{"id":1},{"id":2},{"id":3}]"#, "{\"id\":1}\n{\"id\":2}\n{\"id\":3}\n"] {
+            for (leave_out, left) in [(vec![], 3), (vec![0], 2), (vec![1, 2], 1), (vec![0, 1, 2], 0), (vec![7], 3)] {
+                let page = Page { leave_out, ..page(text) };
+                let appended = decoded(&page, &["id"]);
+                assert_eq!(
+                    (appended.records, appended.key_hashes.len()),
+                    (left, left as usize),
+                    "{text} {:?}",
+                    page.leave_out
+                );
+            }
+        }
+        let unsound = Page { leave_out: vec![0], ..page(r#"[{"id":1,}]"#) };
+        let mut table = Table::new(Schema::default(), Vec::new(), 16, 1 << 20);
+        assert!(matches!(table.append(&unsound), Err(Refused::Error(_))), "what is left out is JSON all the same");
+    }
+}
