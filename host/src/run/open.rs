@@ -33,6 +33,8 @@ pub struct Network {
     pub grant: Option<Grant>,
     /// Hosts that the user allows besides those of the description.
     pub allow_hosts: Vec<HostPattern>,
+    /// What carries requests instead of the network. Then nothing is asked for tokens, and no credentials are put in.
+    pub carrier: Option<http::transport::Carrier>,
     /// Timeouts, TLS.
     pub transport: http::transport::Options,
     /// When requests are sent again.
@@ -118,6 +120,7 @@ fn call_failed(function: &'static str, source: CallError) -> OpenError {
 }
 
 /// What a connector says of itself, and the state it was asked in.
+#[derive(Clone)]
 pub struct Described {
     pub(crate) engine: Arc<Engine>,
     pub(crate) connector: Arc<Connector>,
@@ -243,13 +246,21 @@ impl Described {
             Some(grant) => grant.clone(),
             None => self.wants()?,
         };
-        let session = self.session(&config, network, &grant, observer.clone(), run)?.map(Arc::new);
+        let session = match &network.carrier {
+            Some(_) => None,
+            None => self.session(&config, network, &grant, observer.clone(), run)?.map(Arc::new),
+        };
         if let Some(place) = config.secret_places.iter().find(|place| !is_granted(place, &grant.secrets)) {
             return Err(OpenError::SecretNotGranted(place.clone()));
         }
         let policy = Arc::new(policy(&self.description, &grant, &config, &network.allow_hosts)?);
-        let resolver = http::address::Resolver::new(policy.clone(), Arc::new(SystemNames));
-        let transport = http::Network::new(network.transport.clone(), resolver)?;
+        let transport: Arc<dyn http::Transport> = match &network.carrier {
+            Some(carrier) => carrier.0.clone(),
+            None => {
+                let resolver = http::address::Resolver::new(policy.clone(), Arc::new(SystemNames));
+                Arc::new(http::Network::new(network.transport.clone(), resolver)?)
+            }
+        };
         let client = http::Client::new(http::Config {
             secrets: config.secrets.clone(),
             auth: session.clone(),
@@ -265,7 +276,7 @@ impl Described {
             max_in_flight: network.max_in_flight,
             max_body_bytes: network.max_body_bytes,
             seed: seed(run, "jitter"),
-            ..http::Config::new(policy, Arc::new(transport))
+            ..http::Config::new(policy, transport)
         });
         let config_text = config.visible.to_string();
         let Self { engine, connector, description, time, .. } = self;
@@ -416,6 +427,7 @@ impl Opened {
     pub async fn streams(&self) -> Result<Vec<source::StreamInfo>, OpenError> {
         let mut instance = self.plain_instance("streams").await?;
         let result = instance.streams(&self.config_text).await;
+        self.tell_crash("streams", &result);
         let noted = self.note_heard("streams", &mut instance).await;
         noted.map_err(|source| call_failed("streams", source))?;
         result.map_err(|source| call_failed("streams", source))?.map_err(|error| self.refused(error))
@@ -432,6 +444,7 @@ impl Opened {
         let note = CallNote::of("partitions");
         let mut instance = self.instance(&label, None, storage, note).await.map_err(call)?;
         let result = instance.partitions(&self.config_text, stream, None).await;
+        self.tell_crash(stream, &result);
         self.note_heard(&label, &mut instance).await.map_err(call)?;
         let partitions = result.map_err(call)?.map_err(|error| self.refused(error))?;
         let mut seen = BTreeSet::new();
@@ -439,6 +452,16 @@ impl Opened {
             return Err(OpenError::PartitionTwice { stream: stream.to_owned(), id: twice.id.clone() });
         }
         Ok(partitions)
+    }
+
+    /// Tells whoever observes where it was the connector itself that failed.
+    pub(crate) fn tell_crash<T>(&self, read: &str, called: &Result<T, CallError>) {
+        if let Err(
+            error @ (CallError::Limit(_) | CallError::Misuse(_) | CallError::Crash(_) | CallError::Mismatch(_)),
+        ) = called
+        {
+            self.observer.observe(Event::Crashed { read: read.to_owned(), error: self.safe(&error.to_string()) });
+        }
     }
 
     /// A connector's error may quote what it was given, but never a secret.
@@ -449,6 +472,7 @@ impl Opened {
             source::Error::Auth(text) => source::Error::Auth(redact(text)),
             source::Error::Transient(text) => source::Error::Transient(redact(text)),
             source::Error::Data(text) => source::Error::Data(redact(text)),
+            source::Error::Restart(text) => source::Error::Restart(redact(text)),
             source::Error::Http(text) => source::Error::Http(redact(text)),
             source::Error::Other(text) => source::Error::Other(redact(text)),
         })

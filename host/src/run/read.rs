@@ -109,16 +109,21 @@ async fn call(setup: &ReadSetup, read: &Read, handle: &Arc<ReadHandle>) -> End {
         resume: read.checkpoint.clone(),
     };
     let (instance, result) = instance.read(request).await;
+    setup.opened.tell_crash(&handle.label, &result);
     if stopped.load(Ordering::Relaxed) {
         return End::failed(PREVIEW.to_owned());
     }
     let (storage, heard) = instance.map(|mut instance| instance.take_rest()).unwrap_or_default();
     match result {
-        Ok(Ok(watermark)) => End { result: Ok(watermark), storage, heard },
+        Ok(Ok(watermark)) => End { result: Ok(watermark), storage, heard, restart: false },
         // What a connector wrote after its last page belongs to a read that did not end well: it is forgotten.
-        Ok(Err(error)) => End { result: Err(setup.opened.safe(&source_error(&error))), storage: Vec::new(), heard },
-        Err(CallError::Writer(WriterGone::Page(reason))) => End { result: Err(reason), storage: Vec::new(), heard },
-        Err(error) => End { result: Err(setup.opened.safe(&error.to_string())), storage: Vec::new(), heard },
+        Ok(Err(error)) => End {
+            heard,
+            restart: matches!(error, source::Error::Restart(_)),
+            ..End::failed(setup.opened.safe(&source_error(&error)))
+        },
+        Err(CallError::Writer(WriterGone::Page(reason))) => End { heard, ..End::failed(reason) },
+        Err(error) => End { heard, ..End::failed(setup.opened.safe(&error.to_string())) },
     }
 }
 
@@ -131,6 +136,7 @@ pub(crate) fn source_error(error: &source::Error) -> String {
         source::Error::Auth(reason) => format!("the API refuses the credentials: {reason}"),
         source::Error::Transient(reason) => format!("the API fails for now: {reason}; run again to go on from here"),
         source::Error::Data(reason) => format!("the API's answer is not what it should be: {reason}"),
+        source::Error::Restart(reason) => format!("the read has to begin again: {reason}"),
         source::Error::Http(reason) => format!("a request failed: {reason}"),
         source::Error::Other(reason) => reason.clone(),
     }
