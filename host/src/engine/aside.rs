@@ -2,13 +2,16 @@
 //!
 //! Guests share few threads, since nearly all of their time they wait. One that computes yields every tick, but between two
 //! ticks all others on its thread wait for it. So a call is polled where it was made until its guest has computed for some
-//! ticks without calling the host; then it goes on in a thread of its own, to which the system prefers the others.
+//! ticks without calling the host; then it goes on in a thread of its own, to which the system prefers the others, and in
+//! which it rests most of the time if it goes on like that (`pace`).
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
+#[cfg(target_os = "linux")]
+use std::task::ready;
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -28,6 +31,12 @@ impl Busy {
 
     fn is_set(&self) -> bool {
         self.0.load(Ordering::Relaxed)
+    }
+
+    /// Whether it was set since this was last asked.
+    #[cfg(target_os = "linux")]
+    fn take(&self) -> bool {
+        self.0.swap(false, Ordering::Relaxed)
     }
 }
 
@@ -63,7 +72,7 @@ pub(super) async fn run<T: Send + 'static>(
             tokio::select! {
                 biased;
                 () = abandoned => None,
-                value = call => Some(value),
+                value = paced(call, &busy) => Some(value),
             }
         });
         if let Some(value) = value {
@@ -73,6 +82,38 @@ pub(super) async fn run<T: Send + 'static>(
     };
     std::thread::Builder::new().name("guest".to_owned()).spawn(work).map_err(Lost::Thread)?;
     result.await.map_err(|_| Lost::Crashed)
+}
+
+/// Polls a call that may compute for long at a stretch, at its pace.
+#[cfg(target_os = "linux")]
+async fn paced<T>(mut call: Pin<Box<dyn Future<Output = T> + Send>>, busy: &Busy) -> T {
+    use super::pace::{Pace, thread_time};
+
+    let mut pace = Pace::new();
+    let mut rest: Option<Pin<Box<tokio::time::Sleep>>> = None;
+    poll_fn(move |context| {
+        loop {
+            if let Some(sleep) = &mut rest {
+                ready!(sleep.as_mut().poll(context));
+                rest = None;
+            }
+            let begun = thread_time();
+            if let Poll::Ready(value) = call.as_mut().poll(context) {
+                return Poll::Ready(value);
+            }
+            let wait = pace.after(thread_time().saturating_sub(begun), busy.take());
+            if wait.is_zero() {
+                return Poll::Pending;
+            }
+            rest = Some(Box::pin(tokio::time::sleep(wait)));
+        }
+    })
+    .await
+}
+
+#[cfg(not(target_os = "linux"))]
+async fn paced<T>(call: Pin<Box<dyn Future<Output = T> + Send>>, _busy: &Busy) -> T {
+    call.await
 }
 
 /// Has the system prefer other threads to this one, where both want to compute.

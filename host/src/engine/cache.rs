@@ -1,6 +1,6 @@
 //! Compiled code on disk, so that only the first run of a component waits for the compiler.
 //!
-//! A file is found by the SHA-256 of the component and the engine's configuration. Its first 32 bytes are the SHA-256
+//! A file is found by the SHA-256 of the component and the engine's configuration. Its first 32 bytes are the BLAKE3
 //! of the rest, checked each time before a byte of it is trusted: a file that does not match is removed and the
 //! component compiled again. The folder holds native code, so it belongs to the user alone (mode 0700).
 
@@ -13,6 +13,8 @@ use sha2::{Digest, Sha256};
 use wasmtime::component::Component;
 
 const DIGEST_BYTES: usize = 32;
+/// Raised where a file is laid out in another way, so that one host does not take another's for damaged.
+const FORMAT: u8 = 2;
 
 /// A folder of compiled components.
 #[derive(Debug, Clone)]
@@ -41,6 +43,7 @@ impl Cache {
     pub fn path(&self, engine: &wasmtime::Engine, component_digest: &str) -> PathBuf {
         let mut hasher = Sha256Hasher::default();
         engine.precompile_compatibility_hash().hash(&mut hasher);
+        FORMAT.hash(&mut hasher);
         let configuration = hasher.hex();
         let configuration = configuration.get(..16).unwrap_or(&configuration);
         self.folder.join(format!("{component_digest}-{configuration}.cwasm"))
@@ -53,7 +56,7 @@ impl Cache {
             return (None, Outcome::Miss);
         };
         let component = match file.split_at_checked(DIGEST_BYTES) {
-            Some((digest, code)) if Sha256::digest(code).as_slice() == digest => deserialize(engine, code),
+            Some((digest, code)) if blake3::hash(code).as_bytes() == digest => deserialize(engine, code),
             _ => None,
         };
         if component.is_none() {
@@ -70,7 +73,7 @@ impl Cache {
         let path = self.path(engine, component_digest);
         let unfinished = path.with_extension(format!("{}.tmp", std::process::id()));
         let mut file = fs::File::create(&unfinished)?;
-        file.write_all(Sha256::digest(code).as_slice())?;
+        file.write_all(blake3::hash(code).as_bytes())?;
         file.write_all(code)?;
         drop(file);
         fs::rename(unfinished, path)

@@ -6,6 +6,8 @@ pub mod cache;
 pub mod component;
 pub mod guest;
 pub mod limits;
+#[cfg(target_os = "linux")]
+mod pace;
 
 use std::collections::HashMap;
 use std::path::Path;

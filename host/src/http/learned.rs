@@ -37,13 +37,34 @@ pub struct HeaderNames {
 /// draft-ietf-httpapi-ratelimit-headers before its version 7.
 const FAMILIES: [&str; 3] = ["x-ratelimit-", "x-rate-limit-", "ratelimit-"];
 
+/// How the names of all that tells of limits start: the families and `RateLimit` itself.
+const STARTS: [&str; 3] = ["x-ratelimit-", "x-rate-limit-", "ratelimit"];
+
+/// What follows the start of a name.
+fn after_start<'a>(name: &'a str, start: &str) -> Option<&'a str> {
+    let (first, rest) = name.split_at_checked(start.len())?;
+    first.eq_ignore_ascii_case(start).then_some(rest)
+}
+
 /// Reads every window that an answer tells of, by the name of its policy: the names given, `X-RateLimit-*`,
 /// `X-Rate-Limit-*` and `RateLimit-*` (one window without a name), or the structured `RateLimit` and `RateLimit-Policy` of
 /// draft-ietf-httpapi-ratelimit-headers.
 pub fn windows(headers: &[(String, String)], names: &HeaderNames, now_ms: u64) -> Vec<(String, Learned)> {
+    let own = [&names.limit, &names.remaining, &names.reset];
+    let tells = |name: &str| {
+        let is_own = own.iter().any(|own| own.as_ref().is_some_and(|own| own.eq_ignore_ascii_case(name)));
+        is_own || STARTS.iter().any(|start| after_start(name, start).is_some())
+    };
+    // Most answers tell nothing.
+    if !headers.iter().any(|(name, _)| tells(name)) {
+        return Vec::new();
+    }
     let family = |own: &Option<String>, part: &str| match own {
         Some(own) => value(headers, own),
-        None => FAMILIES.iter().find_map(|prefix| value(headers, &format!("{prefix}{part}"))),
+        None => FAMILIES.iter().find_map(|prefix| {
+            let of_family = |name: &str| after_start(name, prefix).is_some_and(|rest| rest.eq_ignore_ascii_case(part));
+            headers.iter().find(|(name, _)| of_family(name)).map(|(_, value)| value.as_str())
+        }),
     };
     let classic = Learned {
         limit: family(&names.limit, "limit").and_then(first_count),

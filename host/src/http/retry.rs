@@ -97,6 +97,9 @@ impl Rules {
     }
 
     fn after_answer(&self, this: Try, status: u16, headers: &[(String, String)], body: &[u8]) -> Decision {
+        if !matches!(status, 403 | 408 | 425 | 429 | 500 | 502 | 503 | 504) {
+            return Decision::Final;
+        }
         let now_ms = this.now_ms;
         let told = retry_after_ms(headers, now_ms);
         let spent = spent_until(headers, now_ms);

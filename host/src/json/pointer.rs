@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::index::Index;
 use super::scan::{self, byte, space};
-use super::text;
+use super::{skim, text};
 
 /// Splits a pointer into its reference tokens.
 pub(crate) fn tokens(pointer: &str) -> Result<Vec<String>, String> {
@@ -190,7 +190,7 @@ fn value_end(bytes: &[u8], index: &Index, start: usize) -> usize {
         b'"' => scan::string(bytes, start + 1).map_or(bytes.len(), |(end, _)| end + 1),
         b'{' | b'[' => match index.at(start) {
             Some(big) => big.end,
-            None => container_end(bytes, start),
+            None => skim::container_end(bytes, start),
         },
         _ => {
             let mut at = start;
@@ -200,25 +200,4 @@ fn value_end(bytes: &[u8], index: &Index, start: usize) -> usize {
             at
         }
     }
-}
-
-/// Position after a short container, by its brackets alone: its grammar is known to be right.
-fn container_end(bytes: &[u8], start: usize) -> usize {
-    let mut depth = 0usize;
-    let mut at = start;
-    while let Some(byte) = bytes.get(at) {
-        at += 1;
-        match byte {
-            b'"' => at = scan::string(bytes, at).map_or(bytes.len(), |(end, _)| end + 1),
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' => {
-                depth = depth.saturating_sub(1);
-                if depth == 0 {
-                    break;
-                }
-            }
-            _ => {}
-        }
-    }
-    at
 }

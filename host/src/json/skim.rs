@@ -79,6 +79,33 @@ pub(super) fn skim(bytes: &[u8], max_depth: usize) -> Option<Index> {
     containers.finish(after)
 }
 
+/// Position after the container that starts at a position, by its brackets alone: its grammar is known to be right, or will
+/// be checked.
+pub(super) fn container_end(bytes: &[u8], start: usize) -> usize {
+    let mut strings = Strings::default();
+    let mut depth = 0usize;
+    let mut at = start;
+    while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+        let mut last = [b' '; BLOCK_BYTES];
+        let block = rest.first_chunk().unwrap_or_else(|| {
+            last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+            &last
+        });
+        let mut brackets = strings.brackets(block);
+        while brackets != 0 {
+            let bracket = at + brackets.trailing_zeros() as usize;
+            brackets &= brackets - 1;
+            match byte(bytes, bracket) {
+                b'{' | b'[' => depth += 1,
+                _ if depth <= 1 => return bracket + 1,
+                _ => depth -= 1,
+            }
+        }
+        at += BLOCK_BYTES;
+    }
+    bytes.len()
+}
+
 struct Containers<'a> {
     bytes: &'a [u8],
     max_depth: usize,
@@ -217,6 +244,7 @@ mod tests {
         assert_eq!(exact.big.len(), quick.big.len(), "{text}");
         for (exact, quick) in exact.big.iter().zip(&quick.big) {
             assert_eq!((exact.start, exact.end), (quick.start, quick.end));
+            assert_eq!(container_end(text.as_bytes(), exact.start), exact.end);
             if quick.count.is_some() {
                 assert_eq!(exact.count, quick.count, "{text}");
                 assert_eq!(exact.marks, quick.marks);

@@ -80,9 +80,8 @@ impl Shapes {
         Some((version, Table::new(make.schema, make.primary_key, make.max_depth, make.max_record_bytes)))
     }
 
-    /// Gives a table back, whose rows are dropped.
-    pub(super) fn give(&self, version: u64, mut table: Table) {
-        let bytes = table.bytes();
+    /// Gives a table back, whose rows, of so many bytes, are dropped.
+    pub(super) fn give(&self, version: u64, mut table: Table, bytes: usize) {
         table.clear();
         let mut now = self.now();
         if now.version == version && now.spare_bytes + bytes <= MAX_SPARE_BYTES {
@@ -98,13 +97,14 @@ pub struct Ready {
     pub(super) version: u64,
     pub(super) table: Table,
     pub(super) appended: Appended,
+    pub(super) bytes: usize,
     pointer: String,
 }
 
 impl Ready {
     /// Returns the bytes that the records take as columns, roughly.
     pub fn bytes(&self) -> usize {
-        self.table.bytes()
+        self.bytes
     }
 }
 
@@ -150,12 +150,14 @@ impl Ahead {
         });
         let known = read.filter(|(_, end)| document.know(pointer, Range { start, end: *end }, count, marks));
         let Some((appended, _)) = known else {
-            shapes.give(version, table);
+            let bytes = table.bytes();
+            shapes.give(version, table, bytes);
             self.misfit = Some(version);
             return None;
         };
         self.wrong += 1;
-        Some(Ready { version, table, appended, pointer: pointer.clone() })
+        let bytes = table.bytes();
+        Some(Ready { version, table, appended, bytes, pointer: pointer.clone() })
     }
 
     /// Takes note of a page's selection; returns what has been decoded for it.

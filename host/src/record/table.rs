@@ -33,6 +33,8 @@ pub struct Table {
     schema: Schema,
     root: Group,
     rows: usize,
+    /// What the columns held when rows were last taken in.
+    bytes: usize,
     primary_key: Vec<String>,
     bounds: Bounds,
     reader: Reader,
@@ -80,6 +82,7 @@ impl Table {
             schema,
             root: Group::default(),
             rows: 0,
+            bytes: 0,
             primary_key,
             bounds,
             reader: Reader::default(),
@@ -120,7 +123,7 @@ impl Table {
     /// Returns the bytes that the rows take, roughly.
     pub fn bytes(&self) -> usize {
         // What rows lack is filled in at the end, and counts from the start.
-        self.root.bytes().max(self.rows.saturating_mul(self.root.row_bytes))
+        self.bytes.max(self.rows.saturating_mul(self.root.row_bytes))
     }
 
     /// Changes the columns to a wider schema, with the rows they have.
@@ -128,6 +131,7 @@ impl Table {
         self.root.settle(self.rows);
         self.root.widen(&schema.fields, self.rows);
         self.schema = schema;
+        self.bytes = self.root.bytes();
         for (part, name) in self.primary_key.iter().enumerate() {
             if let Some(member) =
                 self.root.places.get(name.as_bytes()).and_then(|place| self.root.members.get_mut(*place))
@@ -145,7 +149,7 @@ impl Table {
         if !self.take_rows(&ready.table) {
             return None;
         }
-        shapes.give(ready.version, ready.table);
+        shapes.give(ready.version, ready.table, ready.bytes);
         Some(ready.appended)
     }
 
@@ -153,7 +157,10 @@ impl Table {
     pub fn append(&mut self, page: &Page) -> Result<Appended, Refused> {
         let before = self.rows;
         let fault = match self.decode(page) {
-            Ok(appended) => return Ok(appended),
+            Ok(appended) => {
+                self.bytes = self.root.bytes();
+                return Ok(appended);
+            }
             Err(fault) => fault,
         };
         self.rows = before;
@@ -197,6 +204,7 @@ impl Table {
         let read = self.records(bytes, start, false, max_depth.min(self.bounds.max_depth), &[], seen);
         let (mut appended, end) = read.ok()?;
         self.root.settle(self.rows);
+        self.bytes = self.root.bytes();
         appended.bytes = (end - start) as u64;
         appended.content_hash = xxh3_128(bytes.get(start..end)?);
         Some((appended, end))
@@ -204,7 +212,7 @@ impl Table {
 
     /// Drops the rows.
     pub(super) fn clear(&mut self) {
-        self.rows = 0;
+        (self.rows, self.bytes) = (0, 0);
         self.root.settle(0);
     }
 
@@ -215,6 +223,7 @@ impl Table {
         }
         self.root.take_rows(self.rows, &other.root);
         self.rows += other.rows;
+        self.bytes += other.bytes;
         true
     }
 
@@ -281,6 +290,7 @@ impl Table {
     /// Hands out the columns, all of the same length, and starts anew with empty ones of the same types.
     pub(crate) fn take(&mut self) -> (usize, &mut Group) {
         let rows = std::mem::take(&mut self.rows);
+        self.bytes = 0;
         self.root.settle(rows);
         (rows, &mut self.root)
     }

@@ -286,7 +286,7 @@ pub async fn run(
             limit: options.limit,
             started_ms,
         };
-        archive.note("", "session", serde_json::json!(note)).await?;
+        archive.note("", "session", note).await?;
     }
     let opened = described.open(config, &options.network, archive.clone(), &record.id, tally.clone())?;
     let opened = Arc::new(opened);

@@ -404,7 +404,7 @@ impl Opened {
         if heard.is_empty() {
             return Ok(());
         }
-        let noted = self.archive.note(label, "heard", serde_json::json!(heard)).await;
+        let noted = self.archive.note(label, "heard", heard).await;
         noted.map_err(|error| CallError::Host(error.into()))
     }
 

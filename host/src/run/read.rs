@@ -154,7 +154,7 @@ impl Opened {
         let limits = self.engine.limits();
         let seed = self.seed(label);
         call.seed = seed;
-        let noted = self.archive.note(label, "call", serde_json::json!(call)).await;
+        let noted = self.archive.note(label, "call", call).await;
         noted.map_err(|error| CallError::Host(error.into()))?;
         let log = LogCtx::new(
             Arc::from(self.description.name.as_str()),

@@ -200,7 +200,7 @@ async fn read_batch(
         batch: batch.id,
         parts: written,
     };
-    setup.archive.note(stream, "stream", serde_json::json!(note)).await?;
+    setup.archive.note(stream, "stream", note).await?;
     let mut sink = open_sink(setup, &folder, known_schema, prefix, written)?;
     let shapes = sink.shapes();
     let (queue, writer) = writer::start(WriterSetup {

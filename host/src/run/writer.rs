@@ -376,6 +376,7 @@ impl Writer {
             }
             Err(error) => return Err(error.into()),
         };
+        let is_kept = self.setup.archive.is_kept();
         let progress = self.progress(read.id)?;
         let entry = PageEntry {
             seq: progress.log.pages,
@@ -397,14 +398,14 @@ impl Writer {
             progress.keys_lost = Some(error.to_string());
         }
         progress.log.add(&entry);
-        let trace = (read.label.to_string(), entry.records, entry.hash.clone());
+        let trace = is_kept.then(|| (read.label.to_string(), entry.records, entry.hash.clone()));
         progress.log.missing_keys += appended.missing_keys;
         progress.uncommitted.pages.push(entry);
         if emitted.checkpoint.is_some() {
             progress.uncommitted.checkpoint = emitted.checkpoint;
         }
         progress.uncommitted.storage.extend(emitted.storage);
-        self.trace.pages.push(trace);
+        self.trace.pages.extend(trace);
         self.setup.tally.observe(Event::Page {
             read: read.label.to_string(),
             records: appended.records,
@@ -458,7 +459,7 @@ impl Writer {
     }
 
     fn note_heard(&mut self, read: &ReadHandle, heard: Heard) {
-        if !heard.is_empty() {
+        if self.setup.archive.is_kept() && !heard.is_empty() {
             self.trace.heard.push((read.label.to_string(), heard));
         }
     }
@@ -469,7 +470,7 @@ impl Writer {
         }
         let mut trace = std::mem::take(&mut self.trace);
         trace.may_be_empty = self.setup.is_blank && self.ended == self.setup.reads;
-        self.setup.archive.note(&self.setup.stream, "commit", serde_json::json!(trace)).await?;
+        self.setup.archive.note(&self.setup.stream, "commit", trace).await?;
         // A commit vouches for its pages, so the exchanges that they come from must be on disk before it.
         self.setup.archive.flush().await?;
         let committed = tokio::task::spawn_blocking(move || {

@@ -23,7 +23,7 @@ use crate::schema::Schema;
 const PAGE_BYTES: usize = 256 * 1024;
 
 /// Rows looked at to decide whether a column of texts repeats itself.
-const SAMPLE_ROWS: usize = 4 * 1024;
+const SAMPLE_ROWS: usize = 1024;
 
 /// Rows of them whose starts are compared, which takes longer.
 const PREFIX_ROWS: usize = 512;

@@ -14,7 +14,7 @@ use axum::{
     http::{HeaderName, HeaderValue, StatusCode},
     response::Response,
 };
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::recording::{Exchange, Recording};
 
@@ -52,6 +52,8 @@ struct Shared {
     base: String,
     exchanges: Mutex<Vec<Exchange>>,
     targets: Mutex<Vec<(String, u16)>>,
+    /// How many requests are answered in all; later ones wait.
+    answered: watch::Sender<usize>,
 }
 
 impl Replay {
@@ -67,6 +69,7 @@ impl Replay {
             base: format!("http://{address}"),
             exchanges: Mutex::new(exchanges(recordings)),
             targets: Mutex::default(),
+            answered: watch::Sender::new(usize::MAX),
         });
         let router = Router::new().fallback(answer).with_state(shared.clone());
         let (stop, stopped) = oneshot::channel();
@@ -100,6 +103,12 @@ impl Replay {
     pub fn replace(&self, recordings: impl IntoIterator<Item = Recording>) {
         *lock(&self.shared.exchanges) = exchanges(recordings);
         lock(&self.shared.targets).clear();
+    }
+
+    /// Answers so many requests in all, of those that have been answered and those that come; the others wait until this is
+    /// called anew.
+    pub fn answer(&self, requests: usize) {
+        self.shared.answered.send_replace(requests);
     }
 
     /// Path and query of everything that was asked, and the status it got.
@@ -180,8 +189,19 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
     let response = shared.response(shared.find(request.method().as_str(), uri.path(), &query), uri.path());
     let target = uri.path_and_query().map_or_else(|| uri.path().to_owned(), ToString::to_string);
-    lock(&shared.targets).push((target, response.status().as_u16()));
-    response
+    let mut answered = shared.answered.subscribe();
+    loop {
+        let may = *answered.borrow_and_update();
+        {
+            let mut targets = lock(&shared.targets);
+            if targets.len() < may {
+                targets.push((target, response.status().as_u16()));
+                return response;
+            }
+        }
+        // It never fails: the sender is in what this function was given.
+        let _ = answered.changed().await;
+    }
 }
 
 #[cfg(test)]
@@ -204,7 +224,12 @@ mod tests {
     #[test]
     fn position_must_agree_and_the_rest_is_free() {
         let exchanges = vec![exchange("/a?per_page=3", "1"), exchange("/a?page=2", "2"), exchange("/a", "again")];
-        let shared = Shared { base: "http://here".into(), exchanges: Mutex::new(exchanges), targets: Mutex::default() };
+        let shared = Shared {
+            base: "http://here".into(),
+            exchanges: Mutex::new(exchanges),
+            targets: Mutex::default(),
+            answered: watch::Sender::default(),
+        };
         let body = |target: &str| {
             let asked = exchange(target, "");
             shared.find("GET", &asked.path, &asked.query).map(|exchange| exchange.body)

@@ -21,12 +21,13 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use super::transport::FailureKind;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 pub use reader::{Bodies, Entry, Lines, Note, Reader, RecordedExchange};
 
-/// Bodies that wait for the disk; more make the senders wait. Enough for a few dozen pages in flight.
-const QUEUE_BYTES: usize = 64 * 1024 * 1024;
+/// Bodies that wait for the disk; more make the senders wait. Enough for dozens of pages; a larger body has it for itself.
+const QUEUE_BYTES: usize = 16 * 1024 * 1024;
 /// What an entry costs in the queue besides its bodies.
 const ENTRY_BYTES: usize = 1024;
 /// A segment is closed at this size: small enough to copy and to delete by age, large enough to be few.
@@ -153,6 +154,7 @@ pub struct Archive {
 
 #[derive(Debug)]
 struct Handle {
+    folder: PathBuf,
     jobs: mpsc::Sender<Job>,
     room: Arc<Semaphore>,
     broken: Arc<Mutex<Option<Error>>>,
@@ -160,7 +162,7 @@ struct Handle {
 
 enum Job {
     Exchange(Box<Exchange>, OwnedSemaphorePermit),
-    Note { read: String, kind: String, value: serde_json::Value, _room: OwnedSemaphorePermit },
+    Note { read: String, kind: String, value: Box<RawValue>, _room: OwnedSemaphorePermit },
     Flush(oneshot::Sender<()>),
 }
 
@@ -183,7 +185,7 @@ impl Archive {
             .spawn(move || writer.run(&queue, &report))
             .map_err(|error| Error::Write { path: folder.to_owned(), source: Arc::new(error) })?;
         let room = Arc::new(Semaphore::new(QUEUE_BYTES));
-        Ok(Self { handle: Some(Arc::new(Handle { jobs, room, broken })) })
+        Ok(Self { handle: Some(Arc::new(Handle { folder: folder.to_owned(), jobs, room, broken })) })
     }
 
     /// Makes an archive that keeps nothing.
@@ -214,10 +216,19 @@ impl Archive {
     ///
     /// # Errors
     /// As [`Archive::append`].
-    pub async fn note(&self, read: &str, kind: &str, value: serde_json::Value) -> Result<(), Error> {
+    pub async fn note(&self, read: &str, kind: &str, value: impl Serialize) -> Result<(), Error> {
         let Some(handle) = &self.handle else { return Ok(()) };
-        let room = handle.room(0).await?;
+        let value = to_raw_value(&value).map_err(|error| {
+            let path = manifest_path(&handle.folder);
+            Error::Write { path, source: Arc::new(error.into()) }
+        })?;
+        let room = handle.room(value.get().len()).await?;
         handle.send(Job::Note { read: read.to_owned(), kind: kind.to_owned(), value, _room: room })
+    }
+
+    /// Whether anything is kept.
+    pub fn is_kept(&self) -> bool {
+        self.handle.is_some()
     }
 
     /// Returns when everything appended so far is on the disk.

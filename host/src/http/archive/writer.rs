@@ -9,13 +9,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use super::super::transport::FailureKind;
 use super::{BodyRef, Error, Exchange, Job, RecordedRequest, Stored, manifest_path, recovery, segment_path};
 
-/// Bodies remembered for deduplication: about 8 MB of memory, whatever the length of the run. Bodies that come again come
+/// Bodies remembered for deduplication: about 1 MB of memory, whatever the length of the run. Bodies that come again come
 /// again soon.
-const KNOWN_BODIES: usize = 65_536;
+const KNOWN_BODIES: usize = 8_192;
 /// Lines are gathered up to this size before they are written.
 const BATCH_BYTES: usize = 256 * 1024;
 /// Raw copies cost most of the disk, level 1 gets most of the gain at several hundred MB a second.
@@ -32,6 +33,7 @@ pub(super) struct Writer {
     next_seq: u64,
     known: Known,
     compressor: zstd::bulk::Compressor<'static>,
+    compressed: Vec<u8>,
     lines: Vec<u8>,
 }
 
@@ -81,7 +83,7 @@ struct NoteLine<'a> {
     seq: u64,
     kind: &'a str,
     read: &'a str,
-    value: &'a serde_json::Value,
+    value: &'a RawValue,
 }
 
 impl Writer {
@@ -112,6 +114,7 @@ impl Writer {
             next_seq: found.next_seq,
             known,
             compressor: zstd::bulk::Compressor::new(ZSTD_LEVEL).map_err(at(folder))?,
+            compressed: Vec::new(),
             lines: Vec::new(),
         })
     }
@@ -209,16 +212,22 @@ impl Writer {
             self.segment = Segment::open(&self.folder, self.segment.number + 1)?;
             sync_folder(&self.folder)?;
         }
-        let compressed = if compressible { self.compressor.compress(body).ok() } else { None };
-        let (bytes, stored) = match &compressed {
-            Some(compressed) if compressed.len() < body.len() => (compressed.as_slice(), Stored::Zstd),
-            _ => (body.as_ref(), Stored::Raw),
+        let (bytes, stored) = match compressible && self.compress(body) {
+            true => (self.compressed.as_slice(), Stored::Zstd),
+            false => (body.as_ref(), Stored::Raw),
         };
         self.segment.file.write_all(bytes).map_err(self.segment_error())?;
         let place =
             Place { segment: self.segment.number, offset: self.segment.bytes, length: bytes.len() as u64, stored };
         self.segment.bytes += place.length;
         Ok(place)
+    }
+
+    /// Compresses a body; false where that makes it no smaller.
+    fn compress(&mut self, body: &[u8]) -> bool {
+        self.compressed.clear();
+        self.compressed.reserve(zstd::zstd_safe::compress_bound(body.len()));
+        self.compressor.compress_to_buffer(body, &mut self.compressed).is_ok() && self.compressed.len() < body.len()
     }
 
     fn write_lines(&mut self) -> Result<(), Error> {

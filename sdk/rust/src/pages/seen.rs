@@ -1,8 +1,7 @@
 //! Remembering what was seen, in bounded memory.
 
-use std::collections::VecDeque;
-
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::value::RawValue;
 
 /// How many values are remembered; circles up to this length are found at their first repetition.
 const REMEMBERED: usize = 64;
@@ -10,6 +9,9 @@ const REMEMBERED: usize = 64;
 /// chance of one in four million.
 const MASK: u64 = (1 << 48) - 1;
 const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+/// A hash as a checkpoint has it.
+type Digits = [u8; 8];
 
 /// A memory of tokens, URLs or pages that finds a value that comes again.
 ///
@@ -23,10 +25,11 @@ const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 /// assert!(seen.insert(&["a"]) && seen.insert(&["b"]));
 /// assert!(!seen.insert(&["a"]));
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Seen {
-    recent: VecDeque<u64>,
+    /// In the form in which each page's checkpoint has them, as they are written more often than they change.
+    recent: Vec<Digits>,
     anchor: u64,
     since_anchor: u64,
     anchor_life: u64,
@@ -37,13 +40,14 @@ impl Seen {
     #[must_use]
     pub fn insert(&mut self, texts: &[&str]) -> bool {
         let hash = texts.iter().fold(0, |hash, text| mix(hash, text.as_bytes())) & MASK;
-        if self.recent.contains(&hash) || (self.anchor_life > 0 && hash == self.anchor) {
+        let digits = digits(hash);
+        if self.recent.contains(&digits) || (self.anchor_life > 0 && hash == self.anchor) {
             return false;
         }
         if self.recent.len() == REMEMBERED {
-            self.recent.pop_front();
+            self.recent.remove(0);
         }
-        self.recent.push_back(hash);
+        self.recent.push(digits);
         self.since_anchor += 1;
         if self.since_anchor >= self.anchor_life {
             self.anchor = hash;
@@ -52,15 +56,26 @@ impl Seen {
         }
         true
     }
+
+    fn anchors(&self) -> [u64; 3] {
+        [self.anchor, self.since_anchor, self.anchor_life]
+    }
 }
 
-impl From<Seen> for String {
-    fn from(seen: Seen) -> Self {
-        let mut out = Vec::with_capacity(8 * (seen.recent.len() + 3));
-        for value in [seen.anchor, seen.since_anchor, seen.anchor_life].iter().chain(&seen.recent) {
-            out.extend_from_slice(&[42, 36, 30, 24, 18, 12, 6, 0].map(|shift| DIGITS[(value >> shift & 63) as usize]));
-        }
-        String::from_utf8(out).unwrap_or_default()
+fn digits(value: u64) -> Digits {
+    [42, 36, 30, 24, 18, 12, 6, 0].map(|shift| DIGITS[(value >> shift & 63) as usize])
+}
+
+impl Serialize for Seen {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut text = Vec::with_capacity(8 * (self.recent.len() + 3) + 2);
+        text.push(b'"');
+        text.extend(self.anchors().into_iter().flat_map(digits));
+        text.extend_from_slice(self.recent.as_flattened());
+        text.push(b'"');
+        // None of the digits has to be escaped, so nobody has to look for one that does.
+        let text = String::from_utf8(text).unwrap_or_default();
+        RawValue::from_string(text).map_err(serde::ser::Error::custom)?.serialize(serializer)
     }
 }
 
@@ -69,25 +84,21 @@ impl TryFrom<String> for Seen {
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         const WRONG: &str = "memory of what was seen is damaged";
-        let mut values = Vec::new();
-        for chunk in text.as_bytes().chunks(8) {
-            if chunk.len() != 8 {
-                return Err(WRONG);
-            }
-            let mut value = 0;
-            for byte in chunk {
-                let digit = DIGITS.iter().position(|d| d == byte).ok_or(WRONG)?;
-                value = value << 6 | digit as u64;
-            }
-            values.push(value);
+        let (all, []) = text.as_bytes().as_chunks::<8>() else { return Err(WRONG) };
+        if !all.as_flattened().iter().all(|byte| DIGITS.contains(byte)) {
+            return Err(WRONG);
         }
-        match values.as_slice() {
+        let value = |digits: &Digits| {
+            let place = |byte: &u8| DIGITS.iter().position(|digit| digit == byte).unwrap_or_default();
+            digits.iter().fold(0, |value, byte| value << 6 | place(byte) as u64)
+        };
+        match all {
             [] => Ok(Self::default()),
             [anchor, since_anchor, anchor_life, recent @ ..] if recent.len() <= REMEMBERED => Ok(Self {
-                recent: recent.iter().copied().collect(),
-                anchor: *anchor,
-                since_anchor: *since_anchor,
-                anchor_life: *anchor_life,
+                recent: recent.to_vec(),
+                anchor: value(anchor),
+                since_anchor: value(since_anchor),
+                anchor_life: value(anchor_life),
             }),
             _ => Err(WRONG),
         }
@@ -102,9 +113,9 @@ fn mix(mut hash: u64, bytes: &[u8]) -> u64 {
         hash = (hash ^ word).wrapping_mul(FACTOR);
         hash ^= hash >> 29;
     };
-    for chunk in bytes.chunks(8) {
-        step(chunk.iter().fold(1, |word, byte| word << 8 | u64::from(*byte)));
-    }
+    let (words, rest) = bytes.as_chunks::<8>();
+    words.iter().for_each(|word| step(u64::from_le_bytes(*word)));
+    step(rest.iter().fold(1, |word, byte| word << 8 | u64::from(*byte)));
     // The length ends a text, so that "ab" and "c" differ from "a" and "bc".
     step(bytes.len() as u64);
     step(FACTOR);
@@ -157,9 +168,9 @@ mod tests {
     fn the_memory_survives_a_checkpoint() {
         let mut seen = Seen::default();
         assert!((0..200).all(|i: u32| seen.insert(&[&i.to_string()])));
-        let text = String::from(seen.clone());
-        assert_eq!(text.len(), 8 * 67);
-        let mut back = Seen::try_from(text).unwrap();
+        let text = serde_json::to_string(&seen).unwrap();
+        assert_eq!(text.len(), 8 * 67 + 2);
+        let mut back: Seen = serde_json::from_str(&text).unwrap();
         assert_eq!(back, seen);
         assert!(!back.insert(&["150"]));
     }
