@@ -71,6 +71,7 @@ enum Command {
     /// Checks an output folder against what its state and archives say of it.
     Verify(verify::VerifyArgs),
     /// Tries a connector against an API that fails, lies and dies, on the recorded responses of a run.
+    #[command(long_about = torture::ABOUT)]
     Torture(torture::TortureArgs),
     /// Shows, exports and removes what runs asked and were answered.
     Archive(archive::ArchiveArgs),

@@ -15,19 +15,21 @@ use super::print::{self, Out};
 use super::scratch::Scratch;
 use super::{CliError, Exit, block_on, connectors, runs, units};
 
+/// What `host torture --help` says of it.
+pub(crate) const ABOUT: &str = "\
+Tries a connector against an API that fails, lies and dies, on the recorded responses of a run.
+
+The recording is played undisturbed first: what it comes to is the truth. Each case then plays a whole run with one \
+disturbance, which a seed chooses: failures that a run has to survive (429, 503, cuts, silence, death of the process), and lies \
+that must never end as complete with records missing, doubled or changed (pages that come again or in a circle, lists that are \
+cut, errors with status 200, fields of another type). Nothing is asked of the API, and no case waits.";
+
 /// Cases between two words of how far it is.
 const TELL_EVERY: u64 = 100;
 
 /// Arguments of `host torture`.
 #[derive(Debug, Args)]
-#[command(
-    long_about = "Tries a connector against an API that fails, lies and dies, on the recorded responses of a run.\n\n\
-        The recording is played undisturbed first: what it comes to is the truth. Each case then plays a whole run with one \
-        disturbance, which a seed chooses: failures that a run has to survive (429, 503, cuts, silence, death of the process), \
-        and lies that must never end as complete with records missing, doubled or changed (pages that come again or in a \
-        circle, lists that are cut, errors with status 200, fields of another type). There is no request, and no case waits.",
-    after_help = "Exit codes: 0 all cases passed, 1 a case failed or none could be judged, 2 could not start."
-)]
+#[command(after_help = "Exit codes: 0 all cases passed, 1 a case failed or none could be judged, 2 could not start.")]
 pub(crate) struct TortureArgs {
     /// Path of a component, or the name of a connector that comes along (github, rest).
     connector: String,
