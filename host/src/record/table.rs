@@ -425,7 +425,7 @@ impl Reader {
                 member.column.pad(row);
             }
             let value = at;
-            at = self.value(&mut member.column, bytes, at, depth)?;
+            at = self.next_value(&mut member.column, bytes, at, depth)?;
             if ROOT
                 && member.key > 0
                 && let Some(key) = self.keys.get_mut(member.key - 1)
@@ -451,6 +451,7 @@ impl Reader {
     }
 
     /// Reads a name and its colon; returns the member's place and the position of its value.
+    #[inline(always)]
     fn member(
         &mut self,
         group: &mut Group,
@@ -499,7 +500,21 @@ impl Reader {
         Ok((place, end + 1))
     }
 
+    /// Reads a value as [`Reader::value`] does. Most are texts, for which a call would cost as much as reading them.
+    #[inline(always)]
+    fn next_value(&mut self, column: &mut Column, bytes: &[u8], at: usize, depth: usize) -> Result<usize, Stop> {
+        if let Data::Text(texts) = &mut column.data
+            && byte(bytes, at) == b'"'
+        {
+            let end = string(texts, bytes, at)?;
+            column.filled();
+            return Ok(end);
+        }
+        self.value(column, bytes, at, depth)
+    }
+
     /// Reads a value into the next row of a column; returns the position after it.
+    #[inline(never)]
     fn value(&mut self, column: &mut Column, bytes: &[u8], at: usize, depth: usize) -> Result<usize, Stop> {
         let first = byte(bytes, at);
         if first == b'n' {
@@ -507,7 +522,7 @@ impl Reader {
             column.push_null();
             return Ok(end);
         }
-        let drift = Stop::new(at, Cause::Drift);
+        let drift = || Stop::new(at, Cause::Drift);
         let end = match &mut column.data {
             Data::Text(texts) => match first {
                 b'"' => string(texts, bytes, at)?,
@@ -518,19 +533,19 @@ impl Reader {
                     column.filled_literal();
                     return Ok(end);
                 }
-                _ => return Err(drift),
+                _ => return Err(drift()),
             },
             Data::Int { values, wide } => match number::read(bytes, at) {
                 Ok((end, Number::Int(value))) if is_exact(value) || *wide => {
                     values.push(value);
                     end
                 }
-                _ => return Err(drift),
+                _ => return Err(drift()),
             },
             Data::Bool(values) => {
                 let (value, word): (bool, &[u8]) = if first == b't' { (true, b"true") } else { (false, b"false") };
                 if first != b't' && first != b'f' {
-                    return Err(drift);
+                    return Err(drift());
                 }
                 let end = scan::literal(bytes, at, word)?;
                 values.push(value);
@@ -545,15 +560,15 @@ impl Reader {
                     values.push(value as f64);
                     end
                 }
-                _ => return Err(drift),
+                _ => return Err(drift()),
             },
             Data::Timestamp(values) => {
                 if first != b'"' {
-                    return Err(drift);
+                    return Err(drift());
                 }
                 let (end, _) = scan::string(bytes, at + 1)?;
                 // An escape in a date is no way to write it; such a value is text.
-                values.push(bytes.get(at + 1..end).and_then(instant::read).ok_or(drift)?);
+                values.push(bytes.get(at + 1..end).and_then(instant::read).ok_or_else(drift)?);
                 end + 1
             }
             Data::Json(texts) => {
@@ -566,7 +581,7 @@ impl Reader {
             }
             Data::Struct(group) => {
                 if first != b'{' {
-                    return Err(drift);
+                    return Err(drift());
                 }
                 if depth == 0 {
                     return Err(Stop::new(at, Cause::Depth));
@@ -576,7 +591,7 @@ impl Reader {
             }
             Data::List { offsets, items } => {
                 if first != b'[' {
-                    return Err(drift);
+                    return Err(drift());
                 }
                 if depth == 0 {
                     return Err(Stop::new(at, Cause::Depth));
@@ -585,7 +600,7 @@ impl Reader {
                 offsets.push(i32::try_from(items.len()).map_err(|_| Stop::new(at, Cause::Full))?);
                 end
             }
-            Data::Unknown => return Err(drift),
+            Data::Unknown => return Err(drift()),
         };
         column.filled();
         Ok(end)
@@ -600,7 +615,7 @@ impl Reader {
             if let Data::Struct(group) = &items.data {
                 self.take_room(group.row_bytes, at)?;
             }
-            at = space(bytes, self.value(items, bytes, at, depth)?);
+            at = space(bytes, self.next_value(items, bytes, at, depth)?);
             match byte(bytes, at) {
                 b',' => at = space(bytes, at + 1),
                 b']' => return Ok(at + 1),
