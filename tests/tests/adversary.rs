@@ -150,7 +150,7 @@ fn shows(name: &str, scene: &Scene, arguments: &[&str], code: i32) -> anyhow::Re
 #[test]
 fn failures_are_shown_with_their_seeds() -> anyhow::Result<()> {
     let scene = recorded("believes_everything")?;
-    shows("failures", &scene, &[&component("believes_everything")?, "--cases", "27"], 1)
+    shows("failures", &scene, &[&component("believes_everything")?, "--cases", "54"], 1)
 }
 
 #[test]

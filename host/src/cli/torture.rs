@@ -27,6 +27,9 @@ cut, errors with status 200, fields of another type). Nothing is asked of the AP
 /// Cases between two words of how far it is.
 const TELL_EVERY: u64 = 100;
 
+/// Failures of a kind that are shown whole.
+const WHOLE: usize = 1;
+
 /// Arguments of `host torture`.
 #[derive(Debug, Args)]
 #[command(after_help = "Exit codes: 0 all cases passed, 1 a case failed or none could be judged, 2 could not start.")]
@@ -48,7 +51,7 @@ pub(crate) struct TortureArgs {
     /// Folder to play the cases in, each in an output folder of its own, and to leave them there.
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
-    /// Show every case, and not only those that failed.
+    /// Show every case whole: what was done, and what came of it.
     #[arg(long, short)]
     verbose: bool,
     /// Print JSON.
@@ -149,11 +152,19 @@ fn show(args: &TortureArgs, score: &Score, out: &mut Out) -> Result<(), CliError
         }
         out.line("")?;
         out.line(format!("{title}:"))?;
-        for case in of {
-            out.line(format!("  seed {}, {}: {}", case.seed, case.kind.name(), case.how))?;
-            out.line(format!("    {}", case.what))?;
-            if outcome == Outcome::Failed && !every {
-                out.line(format!("    {}", alone(args, &score.run, case.seed)))?;
+        for kind in &score.kinds {
+            let of: Vec<&CaseReport> = of.iter().filter(|case| case.kind == kind.kind).copied().collect();
+            let whole = if every { of.len() } else { of.len().min(WHOLE) };
+            for case in of.iter().take(whole) {
+                out.line(format!("  seed {}, {}: {}", case.seed, case.kind.name(), case.how))?;
+                out.line(format!("    {}", case.what))?;
+                if outcome == Outcome::Failed && args.cases > 1 {
+                    out.line(format!("    {}", alone(args, &score.run, case.seed)))?;
+                }
+            }
+            let seeds: Vec<String> = of.iter().skip(whole).map(|case| case.seed.to_string()).collect();
+            if !seeds.is_empty() {
+                out.line(format!("    the same kind with seeds {}", seeds.join(", ")))?;
             }
         }
     }
