@@ -17,7 +17,7 @@ TESTED := --workspace --exclude guests
 help:
 	@echo "make demo         read recorded GitHub responses into Parquet, and look at it with DuckDB"
 	@echo "make test         format, lints, and the tests of every part"
-	@echo "make torture      500 kills at random moments over all paginations, partitions and formats"
+	@echo "make torture      500 kills at random moments over all paginations, partitions and formats; thousands of hostile APIs"
 	@echo "make build        the host and its connectors, in $(TARGET_DIR)/release"
 	@echo "make lint         format and lints only"
 	@echo "make bench        wall time, CPU time and memory of whole runs, beside the best that native code can do"
@@ -58,7 +58,10 @@ guests: $(BIN)/.wasm-target
 
 # `make torture KILLS=5000`; TORTURE_SEED=… in the environment makes the same choice of moments again.
 KILLS ?= 500
-torture: programs connectors
+# Cases of `host torture` on each recording.
+CASES ?= 600
+torture: programs connectors guests
+	TORTURE_CASES=$(CASES) $(CARGO) test --locked --release $(TESTED) --test adversary -- --nocapture
 	TORTURE_KILLS=$(KILLS) $(CARGO) test --locked --release $(TESTED) --test torture -- --nocapture
 
 unit:

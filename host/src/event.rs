@@ -76,6 +76,13 @@ pub enum Event {
         /// Records in the part.
         records: u64,
     },
+    /// A connector crashed, reached a limit, or used the contract as it must not; its call ends with it.
+    Crashed {
+        /// Stream, or `stream/partition`.
+        read: String,
+        /// How, in words, with secrets redacted.
+        error: String,
+    },
     /// A read ended.
     ReadEnded {
         /// Stream, or `stream/partition`.

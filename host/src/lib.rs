@@ -26,3 +26,4 @@ pub mod schema;
 pub mod sink;
 pub mod state;
 pub mod time;
+pub mod torture;

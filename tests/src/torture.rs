@@ -15,12 +15,18 @@ const RECORDS: u32 = 1_030;
 const PARTITIONS: u32 = 3;
 const PAGE: usize = 50;
 
+/// What every request is let in by.
+pub const SECRET: &str = "s3cr3t-0123456789";
+
 /// One way of reading: a pagination, with partitions or without, into a format.
 #[derive(Debug, Clone, Copy)]
 pub struct Way {
-    pagination: usize,
-    partitions: bool,
-    format: &'static str,
+    /// Its number.
+    pub pagination: usize,
+    /// Whether a stream of groups is behind it.
+    pub partitions: bool,
+    /// Form of the files.
+    pub format: &'static str,
 }
 
 /// All ways there are.
@@ -38,18 +44,18 @@ pub fn ways() -> Vec<Way> {
 }
 
 impl Way {
-    fn listing(self, path: &str) -> (Endpoint, Value, Value, &'static str) {
-        let size = json!({"limit": PAGE});
+    fn listing(self, path: &str, page: usize) -> (Endpoint, Value, Value, &'static str) {
+        let size = json!({"limit": page});
         match self.pagination {
             0 => (
                 Endpoint::new(path, offset::Offset::default()).total(Total::Body),
-                json!({"offset": {"limit": PAGE}}),
+                json!({"offset": {"limit": page}}),
                 json!({}),
                 "/items",
             ),
             1 => (
                 Endpoint::new(path, page::Page::default()).total(Total::Body),
-                json!({"page": {"size_param": "per_page", "size": PAGE}}),
+                json!({"page": {"size_param": "per_page", "size": page}}),
                 json!({}),
                 "/items",
             ),
@@ -61,21 +67,21 @@ impl Way {
             ),
             3 => (
                 Endpoint::new(path, keyset::Keyset { by_id: true, ..keyset::Keyset::default() }),
-                json!({"keyset": {"field": "id", "param": "after_id", "limit_param": "limit", "limit": PAGE}}),
+                json!({"keyset": {"field": "id", "param": "after_id", "limit_param": "limit", "limit": page}}),
                 json!({}),
                 "/items",
             ),
-            _ => (Endpoint::new(path, link::Link::default()), json!({"link": {}}), json!({"per_page": PAGE}), ""),
+            _ => (Endpoint::new(path, link::Link::default()), json!({"link": {}}), json!({"per_page": page}), ""),
         }
     }
 
-    fn start(self) -> anyhow::Result<(Api, Value)> {
+    fn start(self, records_behind: u32, page: usize) -> anyhow::Result<(Api, Value)> {
         let (path, configured) = match self.partitions {
             true => ("/groups/{group}/items", "groups/{parent.name}/items"),
             false => ("/items", "items"),
         };
-        let (endpoint, pagination, query, records) = self.listing(path);
-        let endpoint = endpoint.records(RECORDS).page_size(PAGE, PAGE).latency(Duration::from_millis(2));
+        let (endpoint, pagination, query, records) = self.listing(path, page);
+        let endpoint = endpoint.records(records_behind).page_size(page, page).latency(Duration::from_millis(2));
         let mut stream = json!({"name": "items", "path": configured, "records": records, "query": query,
                                 "primary_key": ["id"], "pagination": pagination});
         if matches!(self.pagination, 0..=2) {
@@ -93,8 +99,20 @@ impl Way {
             builder = builder.endpoint(Endpoint::new("/groups", cursor::Cursor::default()).records(PARTITIONS));
         }
         let api = builder.start()?;
-        let config = json!({"base_url": api.url(""), "streams": streams});
+        let config = json!({"base_url": api.url(""), "auth": {"bearer": SECRET}, "streams": streams});
         Ok((api, config))
+    }
+
+    /// Reads so many records, and returns the connection with its archive. The API is gone then.
+    ///
+    /// # Errors
+    ///
+    /// Where the run is anything but complete.
+    pub fn record(self, records: u32, page: usize) -> anyhow::Result<Connection> {
+        let (_api, config) = self.start(records, page)?;
+        let connection = Connection::new("rest", &config)?;
+        connection.complete(&["--format", self.format])?;
+        Ok(connection)
     }
 
     /// Reads it again and again, killed at random moments `kills` times in all, and looks at what is there each time that
@@ -104,7 +122,7 @@ impl Way {
     ///
     /// Where a record is lost, doubled or changed, a visible file cannot be read, or something temporary is left behind.
     pub fn survive(self, kills: u32, random: &mut fastrand::Rng) -> anyhow::Result<()> {
-        let (_api, config) = self.start()?;
+        let (_api, config) = self.start(RECORDS, PAGE)?;
         let mut left = kills;
         loop {
             let connection = Connection::new("rest", &config)?;

@@ -127,6 +127,13 @@ impl Variation {
         Self { code: 1, reasons: reasons.iter().map(|reason| (*reason).to_owned()).collect(), ..self }
     }
 
+    /// Incomplete is expected, since the read has to begin again for this reason.
+    #[must_use]
+    pub fn begins_again(self, reason: &str) -> Self {
+        let next = "its records are kept but not to be believed; the next run reads them again and replaces them";
+        self.incomplete(&[&format!("the read has to begin again: {reason}"), next])
+    }
+
     /// Complete is expected, with this to be told.
     #[must_use]
     pub fn repaired(self, reasons: &[&str]) -> Self {

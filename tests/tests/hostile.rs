@@ -146,6 +146,7 @@ cases! {
     panics: Case::failed().says(&["there is no page 7"]);
     exits: Case::failed();
     answers_nothing: Case::complete();
+    believes_everything: Case::complete();
     reads_by_cursor: Case::complete();
     changes_records: Case::complete();
     asks_otherwise: Case::failed().says(&["came more than once"]);

@@ -97,7 +97,7 @@ fn page_numbers() -> anyhow::Result<()> {
         .fault(Rule::always(Action::Status(404, RetryAfter::None)).containing("page=5"))
         .unproven(&COUNTED[..1]),
         Variation::new("a last page that comes again", Page { clamp: true, ..Page::default() }, by_page.clone())
-            .incomplete(&["the API's answer is not what it should be: the API gave the same page again, so that reading would go in a circle: GET BASE/items?page=5&per_page=30"]),
+            .begins_again("the API gave the same page again, so that reading would go in a circle: GET BASE/items?page=5&per_page=30"),
         Variation::new("a short page in the middle that hides records", Page::default(), by_page)
             .total(Total::Body)
             .fault(Rule::on(1, Action::Short(20)).containing("page=2"))
@@ -157,7 +157,7 @@ fn offsets() -> anyhow::Result<()> {
             .requests(&to_the_last_record),
         Variation::new("a last page that comes again", Offset { clamp: true, ..Offset::default() }, plain.clone())
             .records((1..=100).chain(71..=100))
-            .incomplete(&["the API's answer is not what it should be: the API gave the same page again, so that reading would go in a circle: GET BASE/items?offset=130&limit=30"]),
+            .begins_again("the API gave the same page again, so that reading would go in a circle: GET BASE/items?offset=130&limit=30"),
         Variation::new("an empty page while the total says more", Offset::default(), by_offset.clone())
             .total(Total::Body)
             .fault(Rule::always(Action::Short(0)).containing("offset=58"))
@@ -294,21 +294,21 @@ fn cursors() -> anyhow::Result<()> {
             by_token.clone(),
         )
         .records(1..=30)
-        .incomplete(&["the API's answer is not what it should be: the API gave the same cursor again, so that reading would go in a circle: k+/30=30"]),
+        .begins_again("the API gave the same cursor again, so that reading would go in a circle: k+/30=30"),
         Variation::new(
             "tokens in a circle",
             Cursor { cycle: Some(Cycle { at: 2, length: 2 }), ..Cursor::default() },
             by_token.clone(),
         )
         .records(1..=60)
-        .incomplete(&["the API's answer is not what it should be: the API gave the same cursor again, so that reading would go in a circle: k+/30=30"]),
+        .begins_again("the API gave the same cursor again, so that reading would go in a circle: k+/30=30"),
         Variation::new(
             "a page that comes again under another token",
             Cursor { cycle: Some(Cycle { at: 2, length: 2 }), fresh: true, ..Cursor::default() },
             by_token,
         )
         .records(1..=90)
-        .incomplete(&["the API's answer is not what it should be: the API gave the same page again, so that reading would go in a circle: GET BASE/items?cursor=k%2B%2F30%3D30~3"]),
+        .begins_again("the API gave the same page again, so that reading would go in a circle: GET BASE/items?cursor=k%2B%2F30%3D30~3"),
     ])
 }
 
@@ -353,7 +353,8 @@ fn keysets() -> anyhow::Result<()> {
 fn links() -> anyhow::Result<()> {
     let link = |name, link| Variation::new(name, link, json!({"link": {}})).bare();
     judge(&[
-        link("by page number", Link::default()).requests(&["", "page=2&per_page=30", "page=3&per_page=30", "page=4&per_page=30"])
+        link("by page number", Link::default())
+            .requests(&["", "page=2&per_page=30", "page=3&per_page=30", "page=4&per_page=30"])
             .unproven(&COUNTED[..1]),
         link("by page number, in a list that never shifts", Link::default()).set("never_shifts", json!(true)),
         link("relative", Link { relative: true, ..Link::default() }).unproven(&COUNTED[..1]),
@@ -362,12 +363,17 @@ fn links() -> anyhow::Result<()> {
             .unproven(&COUNTED[..1]),
         link("commas, semicolons and quotes in URLs and titles", Link { tricky: true, ..Link::default() })
             .unproven(&COUNTED[..1]),
-        link("all of it at once", Link { by: By::Token, relative: true, repeated: true, tricky: true, odd: true, ..Link::default() }),
+        link(
+            "all of it at once",
+            Link { by: By::Token, relative: true, repeated: true, tricky: true, odd: true, ..Link::default() },
+        ),
         link("by token", Link { by: By::Token, ..Link::default() }),
         link("to another path", Link { moved: true, ..Link::default() }).unproven(&COUNTED[..1]),
         link("in a circle", Link { cycle: Some(Cycle { at: 2, length: 2 }), ..Link::default() })
             .records(1..=60)
-            .incomplete(&["the API's answer is not what it should be: the API gave the same URL again, so that reading would go in a circle: BASE/items?page=2&per_page=30"]),
+            .begins_again(
+                "the API gave the same URL again, so that reading would go in a circle: BASE/items?page=2&per_page=30",
+            ),
         link("a short page that hides records, told by a total", Link::default())
             .total(Total::Header)
             .fault(Rule::on(2, Action::Short(3)))

@@ -333,6 +333,7 @@ impl NetworkArgs {
         Ok(Network {
             grant: None,
             allow_hosts: self.allow_host.clone(),
+            carrier: None,
             transport: transport::Options {
                 connect_timeout: self.connect_timeout,
                 idle_timeout: self.idle_timeout,

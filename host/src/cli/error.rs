@@ -14,6 +14,7 @@ use host::run::retention::RetentionError;
 use host::run::verify::VerifyError;
 use host::run::{CommitError, LockError, OpenError, RunError};
 use host::state::StateError;
+use host::torture::TortureError;
 
 /// Whose fault it is, as far as that helps to mend it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -224,6 +225,31 @@ impl From<ReplayError> for CliError {
             ReplayError::Commit(_) | ReplayError::Sink(_) | ReplayError::Compare(_) => {
                 Self::new(Kind::Output, chain(&error)).next("check the folder's permissions and free space")
             }
+        }
+    }
+}
+
+impl From<TortureError> for CliError {
+    fn from(error: TortureError) -> Self {
+        let of = |kind: Kind, next: &str| Self::new(kind, chain(&error)).next(next);
+        match error {
+            TortureError::NotRecorded(_) => of(
+                Kind::Usage,
+                "give --from a run that read everything from the start, as `host run CONNECTOR … --full` does",
+            ),
+            TortureError::Incomplete(_) => {
+                of(Kind::Usage, "give --from a run that ended complete; list runs with `host runs`")
+            }
+            TortureError::Empty(_) | TortureError::TooLarge(_) => {
+                of(Kind::Usage, "record a run of some dozen requests, and give it to --from")
+            }
+            TortureError::Fails(_) => of(Kind::Connector, "see where with `host replay --with CONNECTOR`").failed(),
+            TortureError::Io { .. } => of(Kind::Output, "check that the folder can be written and the disk has room"),
+            TortureError::Line(_) => of(Kind::Internal, "tell the host's makers"),
+            TortureError::Replay(error) => error.into(),
+            TortureError::Archive(error) => error.into(),
+            TortureError::Run(error) => error.into(),
+            TortureError::State(error) => error.into(),
         }
     }
 }

@@ -21,6 +21,7 @@ mod schema;
 mod scratch;
 mod streams;
 mod summary;
+mod torture;
 mod units;
 mod verify;
 
@@ -73,6 +74,9 @@ enum Command {
     Reprocess(reprocess::ReprocessArgs),
     /// Checks an output folder against what its state and archives say of it.
     Verify(verify::VerifyArgs),
+    /// Tries a connector against an API that fails, lies and dies, on the recorded responses of a run.
+    #[command(long_about = torture::ABOUT)]
+    Torture(torture::TortureArgs),
     /// Shows, exports and removes what runs asked and were answered.
     Archive(archive::ArchiveArgs),
 }
@@ -110,6 +114,7 @@ pub(crate) fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Replay(args) => block_on(replay::replay(args, &mut out))?,
         Command::Reprocess(args) => block_on(reprocess::reprocess(args, &mut out))?,
         Command::Verify(args) => block_on(verify::verify(args, &mut out))?,
+        Command::Torture(args) => torture::torture(&args, &mut out),
         Command::Archive(args) => archive::archive(&args, &mut out),
     }
 }

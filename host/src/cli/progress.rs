@@ -254,7 +254,8 @@ impl Observer for Progress {
                 self.tell(screen, level, &text);
             }
             Event::Requesting { read } => screen.stream(&read).waiting_until_ms = None,
-            Event::Answered { .. } => {}
+            // What follows from a crash is told with the end of its read.
+            Event::Answered { .. } | Event::Crashed { .. } => {}
         }
         if matches!(self.style, Style::Moving { .. })
             && screen.drawn_at.is_none_or(|drawn| drawn.elapsed() >= DRAW_EVERY)

@@ -176,6 +176,7 @@ pub(crate) async fn run(args: RunArgs, out: &mut Out) -> Result<Exit, CliError> 
     };
     let options = Options {
         connection,
+        run: None,
         out: args.out.clone(),
         sources,
         streams: args.stream.clone(),
@@ -190,7 +191,12 @@ pub(crate) async fn run(args: RunArgs, out: &mut Out) -> Result<Exit, CliError> 
         lookback: args.lookback.clone(),
         keep_state: args.keep_state,
         concurrency: args.concurrency,
-        parts: PartLimits { rows: args.part_rows.max(1), bytes: args.part_bytes.max(1), age: args.part_age },
+        parts: PartLimits {
+            rows: args.part_rows.max(1),
+            bytes: args.part_bytes.max(1),
+            age: args.part_age,
+            ..PartLimits::default()
+        },
         archive: !args.no_archive && args.archive != ArchiveArg::None,
         redact_archive: args.archive == ArchiveArg::Redacted,
         network: host::run::Network { grant, ..args.network.network(Some(&args.out), store)? },

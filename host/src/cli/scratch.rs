@@ -19,6 +19,11 @@ impl Scratch {
         Ok(Self(path))
     }
 
+    /// Makes one that needs no output folder, in the system's folder for such.
+    pub(crate) fn beside(folder: &Path) -> Result<Self, CliError> {
+        Self::new(&folder.join(format!("host-{}", std::process::id())))
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.0
     }

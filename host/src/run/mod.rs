@@ -20,7 +20,7 @@ mod open;
 mod plan;
 mod preview;
 mod read;
-mod recording;
+pub(crate) mod recording;
 pub mod replay;
 pub mod report;
 pub mod reprocess;
@@ -57,7 +57,7 @@ use self::tally::Tally;
 use crate::capability::storage::Committed;
 use crate::config::{OnDrift, Sources};
 use crate::engine::bindings::exports::ingest::connector::source::StreamInfo;
-use crate::event::Observer;
+use crate::event::{Event, Observer};
 use crate::http::{Archive, archive};
 use crate::personal::PersonalError;
 use crate::state::{BatchStatus, PartStatus, ReadStatus, Run, RunStatus, Sqlite, StateError, StateStore};
@@ -87,6 +87,8 @@ impl Format {
 pub struct Options {
     /// The connection's name.
     pub connection: String,
+    /// Id of the run, where it is a new one; by default one is made. Seeds of random numbers hang on it.
+    pub run: Option<String>,
     /// The output folder.
     pub out: PathBuf,
     /// The configuration as given.
@@ -317,7 +319,7 @@ pub async fn run(
         digest: summary.digest.clone(),
     };
     let mut record = unfinished.unwrap_or_else(|| Run {
-        id: uuid::Uuid::now_v7().to_string(),
+        id: options.run.clone().unwrap_or_else(|| uuid::Uuid::now_v7().to_string()),
         connection: connection.clone(),
         connector: format!("{} {}", connector.name, connector.version),
         started_ms,
@@ -419,7 +421,12 @@ pub async fn run(
     for (name, task) in tasks {
         reports.push(match task.await {
             Ok(report) => report,
-            Err(crash) => stream::crashed(&name, &crash.to_string()),
+            Err(crash) => {
+                let report = stream::crashed(&name, &crash.to_string());
+                let error = report.finding.reasons.join("; ");
+                tally.observe(Event::Crashed { read: name, error });
+                report
+            }
         });
     }
     // Whatever the last pages did not carry along.

@@ -34,6 +34,8 @@ pub struct Network {
     pub grant: Option<Grant>,
     /// Hosts that the user allows besides those of the description.
     pub allow_hosts: Vec<HostPattern>,
+    /// What carries requests instead of the network. Then nothing is asked for tokens, and no credentials are put in.
+    pub carrier: Option<http::transport::Carrier>,
     /// Timeouts, TLS.
     pub transport: http::transport::Options,
     /// When requests are sent again.
@@ -119,6 +121,7 @@ fn call_failed(function: &'static str, source: CallError) -> OpenError {
 }
 
 /// What a connector says of itself, and the state it was asked in.
+#[derive(Clone)]
 pub struct Described {
     pub(crate) engine: Arc<Engine>,
     pub(crate) connector: Arc<Connector>,
@@ -129,7 +132,7 @@ pub struct Described {
     /// The connector's file.
     pub(crate) path: std::path::PathBuf,
     /// What the user calls it.
-    called: String,
+    pub(crate) called: String,
 }
 
 /// A connector with its configuration, ready to be run.
@@ -146,7 +149,7 @@ pub struct Opened {
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) time: Arc<dyn Time>,
     seed: String,
-    called: String,
+    pub(crate) called: String,
 }
 
 impl Described {
@@ -255,14 +258,22 @@ impl Described {
             Some(grant) => grant.clone(),
             None => self.wants()?,
         };
-        let session = self.session(&config, network, &grant, observer.clone(), run)?.map(Arc::new);
+        let session = match &network.carrier {
+            Some(_) => None,
+            None => self.session(&config, network, &grant, observer.clone(), run)?.map(Arc::new),
+        };
         if let Some(place) = config.secret_places.iter().find(|place| !is_granted(place, &grant.secrets)) {
             return Err(OpenError::SecretNotGranted(place.clone()));
         }
         let policy = Arc::new(policy(&self.description, &grant, &config, &network.allow_hosts)?);
         let personal = config.personal.as_ref().map(|given| Arc::new(Personal::new(given)));
-        let resolver = http::address::Resolver::new(policy.clone(), Arc::new(SystemNames));
-        let transport = http::Network::new(network.transport.clone(), resolver)?;
+        let transport: Arc<dyn http::Transport> = match &network.carrier {
+            Some(carrier) => carrier.0.clone(),
+            None => {
+                let resolver = http::address::Resolver::new(policy.clone(), Arc::new(SystemNames));
+                Arc::new(http::Network::new(network.transport.clone(), resolver)?)
+            }
+        };
         let client = http::Client::new(http::Config {
             secrets: config.secrets.clone(),
             auth: session.clone(),
@@ -279,7 +290,7 @@ impl Described {
             max_body_bytes: network.max_body_bytes,
             seed: seed(run, "jitter"),
             personal: personal.clone(),
-            ..http::Config::new(policy, Arc::new(transport))
+            ..http::Config::new(policy, transport)
         });
         let config_text = config.visible.to_string();
         let Self { engine, connector, description, time, called, .. } = self;
@@ -433,6 +444,7 @@ impl Opened {
     pub async fn streams(&self) -> Result<Vec<source::StreamInfo>, OpenError> {
         let mut instance = self.plain_instance("streams").await?;
         let result = instance.streams(&self.config_text).await;
+        self.tell_crash("streams", &result);
         let noted = self.note_heard("streams", &mut instance).await;
         noted.map_err(|source| call_failed("streams", source))?;
         result.map_err(|source| call_failed("streams", source))?.map_err(|error| self.refused(error, None))
@@ -450,6 +462,7 @@ impl Opened {
         let recent = self.recent(stream);
         let mut instance = self.instance(&label, None, storage, note).await.map_err(call)?;
         let result = instance.partitions(&self.config_text, stream, None).await;
+        self.tell_crash(stream, &result);
         self.note_heard(&label, &mut instance).await.map_err(call)?;
         let partitions = result.map_err(call)?.map_err(|error| self.refused(error, recent.as_deref()))?;
         let mut seen = BTreeSet::new();
@@ -464,6 +477,16 @@ impl Opened {
         self.personal.as_ref()?.recent(read)
     }
 
+    /// Tells whoever observes where it was the connector itself that failed.
+    pub(crate) fn tell_crash<T>(&self, read: &str, called: &Result<T, CallError>) {
+        if let Err(
+            error @ (CallError::Limit(_) | CallError::Misuse(_) | CallError::Crash(_) | CallError::Mismatch(_)),
+        ) = called
+        {
+            self.observer.observe(Event::Crashed { read: read.to_owned(), error: self.safe(&error.to_string()) });
+        }
+    }
+
     /// A connector's error may quote what it was given, but never a secret, nor personal data.
     fn refused(&self, error: source::Error, recent: Option<&Recent>) -> OpenError {
         let redact = |text: String| self.safe(&personal::clean(recent, text));
@@ -472,6 +495,7 @@ impl Opened {
             source::Error::Auth(text) => source::Error::Auth(redact(text)),
             source::Error::Transient(text) => source::Error::Transient(redact(text)),
             source::Error::Data(text) => source::Error::Data(redact(text)),
+            source::Error::Restart(text) => source::Error::Restart(redact(text)),
             source::Error::Http(text) => source::Error::Http(redact(text)),
             source::Error::Absent(text) => source::Error::Absent(redact(text)),
             source::Error::Other(text) => source::Error::Other(redact(text)),

@@ -137,19 +137,23 @@ async fn call(setup: &ReadSetup, read: &Read, handle: &Arc<ReadHandle>) -> End {
         resume: read.checkpoint.clone(),
     };
     let (instance, result) = instance.read(request).await;
+    setup.opened.tell_crash(&handle.label, &result);
     if stopped.load(Ordering::Relaxed) {
         return End::failed(PREVIEW.to_owned());
     }
     let (storage, heard, refused) = instance.map(|mut instance| instance.take_rest()).unwrap_or_default();
     match result {
-        Ok(Ok(watermark)) => End { result: Ok(watermark), storage, heard, refused, absent: None },
+        Ok(Ok(watermark)) => End { result: Ok(watermark), storage, heard, refused, absent: None, restart: false },
         // The next read starts where this one did.
         Ok(Err(source::Error::Absent(reason))) => {
             let absent = Some(safe(reason));
-            End { result: Ok(read.since.clone()), storage, heard, refused: None, absent }
+            End { result: Ok(read.since.clone()), storage, heard, refused: None, absent, restart: false }
         }
         // What a connector wrote after its last page belongs to a read that did not end well: it is forgotten.
-        Ok(Err(error)) => End { heard, ..End::failed(safe(source_error(&error))) },
+        Ok(Err(error)) => {
+            let restart = matches!(error, source::Error::Restart(_));
+            End { heard, restart, ..End::failed(safe(source_error(&error))) }
+        }
         Err(CallError::Writer(WriterGone::Page(reason))) => End { heard, ..End::failed(reason) },
         Err(error) => End { heard, ..End::failed(safe(error.to_string())) },
     }
@@ -164,6 +168,7 @@ pub(crate) fn source_error(error: &source::Error) -> String {
         source::Error::Auth(reason) => format!("the API refuses the credentials: {reason}"),
         source::Error::Transient(reason) => format!("the API fails for now: {reason}; run again to go on from here"),
         source::Error::Data(reason) => format!("the API's answer is not what it should be: {reason}"),
+        source::Error::Restart(reason) => format!("the read has to begin again: {reason}"),
         source::Error::Http(reason) => format!("a request failed: {reason}"),
         source::Error::Absent(reason) => format!("it is not there: {reason}"),
         source::Error::Other(reason) => reason.clone(),

@@ -46,13 +46,16 @@ pub struct PartLimits {
     pub bytes: u64,
     /// Time from a part's first record to its commit: at most this much work is lost with a dead process.
     pub age: Duration,
+    /// Whether a connector goes on only when its page is taken, and committed where a part is full by it. Off by default:
+    /// it costs the time of each commit. With it, what a dead process has committed hangs on nothing but its requests.
+    pub in_step: bool,
 }
 
 impl Default for PartLimits {
     fn default() -> Self {
         // Files of 128 MiB are what query engines like best; two minutes of a budget of 5,000 requests an hour are 170
         // requests to repeat.
-        Self { rows: 2_000_000, bytes: 128 << 20, age: Duration::from_secs(120) }
+        Self { rows: 2_000_000, bytes: 128 << 20, age: Duration::from_secs(120), in_step: false }
     }
 }
 
@@ -116,8 +119,18 @@ impl ReadHandle {
 }
 
 enum Item {
-    Page { read: Arc<ReadHandle>, emitted: Box<Emitted>, _room: OwnedSemaphorePermit },
-    End { read: Arc<ReadHandle>, end: End, reply: oneshot::Sender<ReadReport> },
+    Page {
+        read: Arc<ReadHandle>,
+        emitted: Box<Emitted>,
+        /// Dropped when the page is taken.
+        taken: Option<oneshot::Sender<()>>,
+        _room: OwnedSemaphorePermit,
+    },
+    End {
+        read: Arc<ReadHandle>,
+        end: End,
+        reply: oneshot::Sender<ReadReport>,
+    },
 }
 
 /// How a read came to its end, and what it left behind.
@@ -131,12 +144,21 @@ pub(crate) struct End {
     pub(crate) refused: Option<u16>,
     /// Why there was nothing to read, where the connector knows that to be no loss.
     pub(crate) absent: Option<String>,
+    /// Whether the connector says that the read has to begin again.
+    pub(crate) restart: bool,
 }
 
 impl End {
     /// Makes the end of a read that did not come to its own.
     pub(crate) fn failed(reason: String) -> Self {
-        Self { result: Err(reason), storage: Vec::new(), heard: Heard::default(), refused: None, absent: None }
+        Self {
+            result: Err(reason),
+            storage: Vec::new(),
+            heard: Heard::default(),
+            refused: None,
+            absent: None,
+            restart: false,
+        }
     }
 }
 
@@ -159,6 +181,7 @@ pub(crate) struct ReadReport {
 pub(crate) struct Queue {
     items: mpsc::UnboundedSender<Item>,
     room: Arc<Semaphore>,
+    in_step: bool,
 }
 
 impl Queue {
@@ -172,9 +195,16 @@ impl Queue {
         if let Some(reason) = read.failure() {
             return Err(WriterGone::Page(reason));
         }
+        let (taken, done) = oneshot::channel();
+        let taken = Some(taken).filter(|_| self.in_step);
         self.items
-            .send(Item::Page { read: read.clone(), emitted: Box::new(emitted), _room: room })
-            .map_err(|_| WriterGone::Stopped)
+            .send(Item::Page { read: read.clone(), emitted: Box::new(emitted), taken, _room: room })
+            .map_err(|_| WriterGone::Stopped)?;
+        if self.in_step {
+            // It is never sent, only dropped.
+            let _ = done.await;
+        }
+        Ok(())
     }
 
     /// Says that a read is over, and waits until everything of it is taken.
@@ -240,13 +270,15 @@ struct Writer {
     ended: usize,
     /// What the next commit tells the archive, so that a replay can do the same.
     trace: CommitNote,
+    /// Those who wait until what was taken is committed, where that is due.
+    waiting: Vec<oneshot::Sender<()>>,
 }
 
 /// Starts a writer. It ends when every [`Queue`] is dropped, after a last commit; the returned handle tells how.
 pub(crate) fn start(setup: WriterSetup) -> (Queue, tokio::task::JoinHandle<Result<(), WriterError>>) {
     let (items, receiver) = mpsc::unbounded_channel();
     let room = Arc::new(Semaphore::new(QUEUE_BYTES / PERMIT_BYTES));
-    let queue = Queue { items, room: room.clone() };
+    let queue = Queue { items, room: room.clone(), in_step: setup.limits.in_step };
     let task = tokio::spawn(async move {
         let result = work(Writer::new(setup), receiver).await;
         // Guests that wait for room must not wait for a writer that is gone.
@@ -298,6 +330,7 @@ async fn work(mut writer: Writer, mut items: mpsc::UnboundedReceiver<Item>) -> R
         if writer.is_full() {
             writer = writer.commit_now().await?;
         }
+        writer.waiting.clear();
     }
 }
 
@@ -310,6 +343,7 @@ impl Writer {
             columns: None,
             ended: 0,
             trace: CommitNote::default(),
+            waiting: Vec::new(),
         }
     }
 
@@ -354,7 +388,10 @@ impl Writer {
     fn take(&mut self, item: Item) -> Result<(), WriterError> {
         self.uncommitted_since.get_or_insert_with(|| self.setup.time.monotonic());
         match item {
-            Item::Page { read, emitted, .. } => self.take_page(&read, *emitted),
+            Item::Page { read, emitted, taken, .. } => {
+                self.waiting.extend(taken);
+                self.take_page(&read, *emitted)
+            }
             Item::End { read, end, reply } => {
                 let report = self.take_end(&read, end)?;
                 // Whoever asked may have been stopped in between.
@@ -462,12 +499,19 @@ impl Writer {
         let failure = read.failure();
         let place = self.setup.dead_letters.place();
         let sorted = self.setup.sorted.clone();
+        let restart = end.restart;
         let progress = self.progress(read.id)?;
         progress.over = true;
         let mut shifted = false;
         let mut finding = match (&end.result, failure) {
             (_, Some(reason)) => Finding::incomplete(reason),
-            (Err(reason), None) => Finding::incomplete(reason.clone()),
+            (Err(reason), None) => {
+                if end.restart {
+                    // To go on from its checkpoint would only meet the same again, or build on what is in doubt.
+                    progress.uncommitted.end = Some((ReadEnd::Broken, None));
+                }
+                Finding::incomplete(reason.clone())
+            }
             (Ok(_), None) => {
                 let lost = progress.keys_lost.clone();
                 let duplicates = progress.keys.as_mut().map(|keys| match lost {
@@ -496,7 +540,7 @@ impl Writer {
         let watermark = end.and_then(|(_, watermark)| watermark.clone());
         let (pages, records, refused) = (log.pages, log.records, log.refused);
         let report = ReadReport { finding, pages, records, refused, watermark: watermark.clone(), shifted };
-        if end.is_some() {
+        if end.is_some() && !restart {
             self.trace.ended.push((read.label.to_string(), watermark));
             self.ended += 1;
         }

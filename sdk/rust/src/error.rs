@@ -10,8 +10,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// Why a connector gives up; the variant tells the host what to do about it.
 ///
 /// The errors of the SDK's own modules become the fitting variant through `?`: a 401 is
-/// [`Auth`](Error::Auth), a 503 is [`Transient`](Error::Transient), a cursor that repeats is
-/// [`Data`](Error::Data).
+/// [`Auth`](Error::Auth), a 503 is [`Transient`](Error::Transient), a value of another type is
+/// [`Data`](Error::Data), a cursor that repeats is [`Restart`](Error::Restart).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The configuration is wrong: field and reason.
@@ -26,6 +26,10 @@ pub enum Error {
     /// The API's answer is not what its documentation promises.
     #[error("unexpected answer: {0}")]
     Data(String),
+    /// The same, and what came before is in doubt too, as where pages lead in a circle: the read has to begin again. So it has
+    /// where its checkpoint cannot be gone on from.
+    #[error("the read has to begin again: {0}")]
+    Restart(String),
     /// The HTTP request failed for good.
     #[error("request failed: {0}")]
     Http(String),
@@ -59,6 +63,11 @@ impl Error {
         Self::Data(reason.to_string())
     }
 
+    /// Makes a [`Restart`](Error::Restart) error.
+    pub fn restart(reason: impl Display) -> Self {
+        Self::Restart(reason.to_string())
+    }
+
     /// Makes an [`Http`](Error::Http) error.
     pub fn http(reason: impl Display) -> Self {
         Self::Http(reason.to_string())
@@ -88,6 +97,7 @@ impl Error {
             | Self::Auth(reason)
             | Self::Transient(reason)
             | Self::Data(reason)
+            | Self::Restart(reason)
             | Self::Http(reason)
             | Self::Absent(reason)
             | Self::Other(reason) => reason,
@@ -104,6 +114,7 @@ impl From<Error> for source::Error {
             Error::Auth(reason) => Self::Auth(reason),
             Error::Transient(reason) => Self::Transient(reason),
             Error::Data(reason) => Self::Data(reason),
+            Error::Restart(reason) => Self::Restart(reason),
             Error::Http(reason) => Self::Http(reason),
             Error::Absent(reason) => Self::Absent(reason),
             Error::Other(reason) => Self::Other(reason),

@@ -46,14 +46,17 @@ pub(super) fn paginator(kind: Kind) -> OrNone<LinkHeader> {
         Kind::Issues => &[410],
         _ => &[],
     };
-    OrNone { pages: LinkHeader::new(), none }
+    OrNone { pages: LinkHeader::new(), none, begun: false }
 }
 
-/// A paginator for an API that has statuses for an empty list.
+/// A paginator for an API that has statuses for an empty list. In the middle of a list they are none: issues that are turned
+/// off while they are read have not come to their end.
 #[derive(Debug, Clone)]
 pub(super) struct OrNone<P> {
     pages: P,
     none: &'static [u16],
+    /// Whether a page has come.
+    begun: bool,
 }
 
 impl<P: Paginator> Paginator for OrNone<P> {
@@ -62,6 +65,7 @@ impl<P: Paginator> Paginator for OrNone<P> {
     }
 
     fn advance(&mut self, page: &Received<'_>) -> Result<Step, PageError> {
+        self.begun = true;
         self.pages.advance(page)
     }
 
@@ -70,11 +74,12 @@ impl<P: Paginator> Paginator for OrNone<P> {
     }
 
     fn restore(&mut self, saved: &str) -> Result<(), PageError> {
+        self.begun = true;
         self.pages.restore(saved)
     }
 
     fn end_statuses(&self) -> &[u16] {
-        self.none
+        if self.begun { &[] } else { self.none }
     }
 }
 
@@ -104,6 +109,21 @@ mod tests {
         assert_eq!(pages.advance(&page)?, Step::NEXT);
         let next = pages.request(&base)?.to_string();
         assert_eq!(next, "GET https://api.github.com/repositories/1000/releases?per_page=3&page=2");
+        Ok(())
+    }
+
+    #[test]
+    fn a_list_that_has_begun_is_not_empty() -> Result<(), PageError> {
+        let base = Request::get("https://api.github.com/repos/a/b/issues");
+        let mut pages = paginator(Kind::Issues);
+        let request = pages.request(&base)?;
+        assert_eq!(pages.end_statuses(), [410]);
+        let reply = Reply::json("[{}]").with_header("Link", r#"<https://api.github.com/x?page=2>; rel="next""#);
+        pages.advance(&Received { request: &request, response: &reply, records: "", count: 1, total: None })?;
+        assert!(pages.end_statuses().is_empty());
+        let mut resumed = paginator(Kind::Issues);
+        resumed.restore(&pages.save())?;
+        assert!(resumed.end_statuses().is_empty());
         Ok(())
     }
 }

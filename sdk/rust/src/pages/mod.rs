@@ -276,7 +276,7 @@ impl From<PageError> for Error {
     fn from(error: PageError) -> Self {
         match error {
             PageError::Response(error) => error,
-            PageError::Checkpoint(_) => Error::other(error),
+            PageError::Checkpoint(_) | PageError::Repeated { .. } | PageError::Unsorted { .. } => Error::restart(error),
             PageError::Body(_) => Error::config(error),
             _ => Error::data(error),
         }

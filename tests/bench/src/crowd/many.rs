@@ -110,6 +110,7 @@ impl Connection {
         let described = Described::load(self.engine, &self.wasm, times.clone(), Arc::new(SystemClock::new())).await?;
         let options = Options {
             connection: "crowd".to_owned(),
+            run: None,
             out: self.out,
             sources: Sources { value: self.config, ..Sources::default() },
             streams: Vec::new(),
@@ -134,6 +135,7 @@ fn network(rate: Option<Rate>) -> Network {
     Network {
         grant: None,
         allow_hosts: Vec::new(),
+        carrier: None,
         transport: transport::Options::default(),
         retry: retry::Rules::default(),
         breaker: BreakerRules::default(),
