@@ -168,14 +168,16 @@ fn two_connectors_that_are_granted_at_once_are_both_granted() -> anyhow::Result<
     let rest = program::built()?.join("connectors/rest.wasm");
     ensure!(rest.exists(), "{} is missing: run `make connectors` first", rest.display());
     let url = stage.api.url("");
-    let text = format!("base_url: {url}\nstreams: [{{ name: items, path: items, records: /items, primary_key: [id] }}]\n");
+    let text =
+        format!("base_url: {url}\nstreams: [{{ name: items, path: items, records: /items, primary_key: [id] }}]\n");
     let other = stage.scene.file("rest.yaml", text)?;
     let (own, rest, lock) = (stage.path("items.yaml"), rest.display().to_string(), stage.path("connectors.lock"));
     for round in 0..5 {
         let mut children = Vec::new();
         for (name, component, config) in [("own", &stage.component, &own), ("rest", &rest, &other)] {
             let out = stage.path(&format!("{name}-{round}"));
-            children.push(program::host(&["run", component, "--config", config, "--out", &out, "--grant", "-q"])?.spawn()?);
+            children
+                .push(program::host(&["run", component, "--config", config, "--out", &out, "--grant", "-q"])?.spawn()?);
         }
         for mut child in children {
             ensure!(child.wait()?.success(), "round {round}");

@@ -128,11 +128,25 @@ fn certificates_decide_who_is_spoken_to() -> anyhow::Result<()> {
     ensure!(nginx.seen()?.is_empty(), "{:#?}", nginx.seen()?);
     says(&nginx, "no_client_certificate", &secure, "private/items", &[ca()], 1)?;
     let certificate = || flag("--client-cert", "client.pem");
-    says(&nginx, "client_certificate", &secure, "private/items", &[ca(), certificate(), flag("--client-key", "client.key")], 0)?;
+    says(
+        &nginx,
+        "client_certificate",
+        &secure,
+        "private/items",
+        &[ca(), certificate(), flag("--client-key", "client.key")],
+        0,
+    )?;
     let last = nginx.seen()?.pop();
     ensure!(last.as_ref().is_some_and(|one| one.client.contains("CN=") && one.status == 200), "{last:?}");
     // A key of another certificate, and files that are none.
-    says(&nginx, "client_key_of_another", &secure, "private/items", &[ca(), certificate(), flag("--client-key", "server.key")], 2)?;
+    says(
+        &nginx,
+        "client_key_of_another",
+        &secure,
+        "private/items",
+        &[ca(), certificate(), flag("--client-key", "server.key")],
+        2,
+    )?;
     says(
         &nginx,
         "client_key_missing",

@@ -24,7 +24,11 @@ pub(super) struct Answer {
 
 impl Client {
     /// Decodes and redacts an answer, and writes down what came of it.
-    pub(super) async fn receive(&self, result: Result<Incoming, Failure>, exchange: &mut Exchange) -> Result<Answer, Failure> {
+    pub(super) async fn receive(
+        &self,
+        result: Result<Incoming, Failure>,
+        exchange: &mut Exchange,
+    ) -> Result<Answer, Failure> {
         let config = &self.shared.config;
         let secrets = &config.secrets;
         let (incoming, failure) = match result {

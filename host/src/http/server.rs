@@ -125,14 +125,16 @@ impl Server {
                      them"
                 )
             }
-            error => format!("TLS with {name} on port {port} failed ({error})"),
+            error => format!("TLS on the way to {}:{port} failed ({error})", self.name),
         };
         Failure::new(FailureKind::Final, text)
     }
 }
 
 pub(super) fn proxy_wants_credentials(proxy: &str) -> String {
-    format!("the proxy {proxy} asks for credentials, or refuses those that it has; write USER:PASSWORD@ before its host")
+    format!(
+        "the proxy {proxy} asks for credentials, or refuses those that it has; write USER:PASSWORD@ before its host"
+    )
 }
 
 /// Finds an error of a type in an error or in the I/O errors that wrap it: an I/O error does not name the error inside it

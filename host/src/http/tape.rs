@@ -12,10 +12,10 @@ use bytes::Bytes;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::archive::{Bodies, Lines, RecordedExchange, RecordedRequest};
+use super::receive::Answer;
 use super::request::Template;
 use super::retry::{Decision, Outcome, Try};
 use super::transport::Failure;
-use super::receive::Answer;
 use super::{Client, Error};
 
 /// Recorded requests that are looked at to find the one that was meant.

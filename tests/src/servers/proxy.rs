@@ -45,7 +45,8 @@ impl Proxy {
     /// Where no port is free, or no certificate can be made.
     pub fn start(speaks: Speaks) -> io::Result<Self> {
         let own = generate_simple_self_signed(vec!["localhost".to_owned()]).map_err(io::Error::other)?;
-        let key = rustls::pki_types::PrivateKeyDer::try_from(own.signing_key.serialize_der()).map_err(io::Error::other)?;
+        let key =
+            rustls::pki_types::PrivateKeyDer::try_from(own.signing_key.serialize_der()).map_err(io::Error::other)?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
