@@ -6,6 +6,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::Path,
     process::{Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, ensure};
@@ -41,7 +42,10 @@ fn a_value_is_asked_for_on_a_terminal_without_an_echo() -> anyhow::Result<()> {
     let words = std::iter::once(host.get_program()).chain(host.get_args());
     let line: Vec<String> = words.map(|word| format!("'{}'", word.to_string_lossy())).collect();
     let mut command = Command::new("script");
-    command.args(["-qec", &line.join(" "), "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    command
+        .args(["-qec", &format!("tty; {}", line.join(" ")), "/dev/null"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
     for (name, value) in host.get_envs() {
         match value {
             Some(value) => command.env(name, value),
@@ -56,6 +60,14 @@ fn a_value_is_asked_for_on_a_terminal_without_an_echo() -> anyhow::Result<()> {
         ensure!(bytes > 0, "it did not ask: {said}");
         said.push_str(&String::from_utf8_lossy(chunk.get(..bytes).unwrap_or_default()));
     }
+    // The question stands there a moment before the terminal is told to be still.
+    let terminal = said.lines().next().context("no terminal")?.trim().to_owned();
+    let begun = Instant::now();
+    while !String::from_utf8_lossy(&Command::new("stty").args(["-a", "-F", &terminal]).output()?.stdout)
+        .contains(" -echo ")
+    {
+        ensure!(begun.elapsed() < Duration::from_secs(30), "{terminal} shows what is typed");
+    }
     let mut stdin = child.stdin.take().context("no input")?;
     stdin.write_all(format!("{SECRET}\n").as_bytes())?;
     stdin.flush()?;
@@ -63,7 +75,7 @@ fn a_value_is_asked_for_on_a_terminal_without_an_echo() -> anyhow::Result<()> {
     drop(stdin);
     ensure!(child.wait()?.success(), "{said}");
     ensure!(!said.contains(SECRET), "what was typed is to be seen: {said}");
-    let shown = said.replace('\r', "");
+    let shown = said.replace('\r', "").replacen(&format!("{terminal}\n"), "", 1);
     let stored = "stored token for rest; ${secret:token} stands for it in its configuration\n";
     ensure!(shown.starts_with("token of rest: ") && shown.ends_with(stored), "{shown:?}");
     connection.complete(&[])?;

@@ -146,24 +146,13 @@ fn a_proxy_that_does_not_work_is_named_with_the_next_step() -> anyhow::Result<()
         scene.call(format!("user:{secret}@"), "");
         let file = scene.file("api.json", config.to_string())?;
         let out = scene.path("out").display().to_string();
+        scene.call(tls.url("").replace("https://", ""), "localhost:PORT");
         let ca = nginx.file("server.pem");
         scene.call(nginx.file(""), "");
-        let arguments = [
-            "run",
-            "rest",
-            "--config",
-            &file,
-            "--out",
-            &out,
-            "--retry-base",
-            "1ms",
-            "--attempts",
-            "1",
-            "--ca-file",
-            &ca,
-            "--proxy",
-            &proxy,
-        ];
+        let mut arguments = vec!["run", "rest", "--config", &file, "--out", &out, "--attempts", "1", "--proxy", &proxy];
+        if proxy != tls.url(&format!("user:{secret}@")) {
+            arguments.extend(["--ca-file", &ca]);
+        }
         let ended = play(&program::host(&arguments)?)?;
         ensure!(!ended.stderr.contains(secret) && !ended.stdout.contains(secret), "{ended:?}");
         compare(&format!("proxies/{name}"), &transcript(&scene, &arguments.join(" "), &ended))?;

@@ -125,7 +125,7 @@ impl Server {
                      them"
                 )
             }
-            error => format!("TLS with {name} on port {port} failed ({error})"),
+            error => format!("TLS on the way to {}:{port} failed ({error})", self.name),
         };
         Failure::new(FailureKind::Final, text)
     }
