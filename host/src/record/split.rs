@@ -113,7 +113,7 @@ fn spans(page: &Page) -> Option<Vec<Range<usize>>> {
     }
     if byte(bytes, at) != b'[' {
         let end = value_end(bytes, at, false).filter(|_| byte(bytes, at) == b'{')?;
-        return (space(bytes, end) == bytes.len()).then(|| vec![at..end]);
+        return (space(bytes, end) == bytes.len()).then(|| std::iter::once(at..end).collect());
     }
     let mut spans = Vec::new();
     at = space(bytes, at + 1);
@@ -243,7 +243,9 @@ mod tests {
     }
 
     /// The records that are kept, and those that are not as place, text and reason.
-    fn taken(text: &str, lines: bool, extra: &[(&str, &str)]) -> Option<(String, Vec<(u64, String, String)>)> {
+    type Taken = (String, Vec<(u64, String, String)>);
+
+    fn taken(text: &str, lines: bool, extra: &[(&str, &str)]) -> Option<Taken> {
         let extra = extra.iter().map(|(name, json)| ((*name).to_owned(), (*json).to_owned())).collect();
         let page = Page { lines, extra, ..Page::from_json(Bytes::copy_from_slice(text.as_bytes())) };
         let split = split(&page, BOUNDS, &any())?;

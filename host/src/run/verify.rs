@@ -148,10 +148,11 @@ fn files(out: &Path, stream: &str, parts: &[Part]) -> Check {
                 check.damage.push(format!("{name} has {} bytes, and its commit says {}", metadata.len(), part.bytes))
             }
             // How many letters it should have is told by the page log.
-            Ok(_) if is_dead(&part.name) => match deadletter::count(&path) {
-                Err(error) => check.damage.push(format!("{name} cannot be read: {error}")),
-                Ok(_) => {}
-            },
+            Ok(_) if is_dead(&part.name) => {
+                if let Err(error) = deadletter::count(&path) {
+                    check.damage.push(format!("{name} cannot be read: {error}"));
+                }
+            }
             Ok(_) => match rows(&path) {
                 Err(error) => check.damage.push(format!("{name} cannot be read: {error}")),
                 Ok(rows) if rows != part.records => {
