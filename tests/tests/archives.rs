@@ -105,7 +105,7 @@ fn exchanges_are_listed_printed_and_exported_without_secrets() -> anyhow::Result
         }
     }
     let query = &entries[2]["request"]["queryString"];
-    ensure!(query.as_array().is_some_and(|pairs| pairs.contains(&json!({"name": "offset", "value": "20"}))), "{query}");
+    ensure!(query.as_array().is_some_and(|pairs| pairs.contains(&json!({"name": "offset", "value": "19"}))), "{query}");
     Ok(())
 }
 
