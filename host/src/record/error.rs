@@ -72,7 +72,7 @@ pub enum RecordError {
         /// The record's place.
         index: u64,
         /// In what.
-        change: crate::schema::Change,
+        change: Box<crate::schema::Change>,
     },
     /// A constant field is not JSON.
     #[error("the added field `{name}` is not valid JSON: {reason}")]

@@ -43,6 +43,6 @@ impl Guard {
             found.is_some()
         })?;
         // Nothing of it is kept, wherever it would be.
-        Some(RecordError::Drift { index, change: found?.anywhere() })
+        Some(RecordError::Drift { index, change: Box::new(found?.anywhere()) })
     }
 }

@@ -191,7 +191,7 @@ mod tests {
         let mut schema = Schema { fields: fields.into_iter().collect() };
         schema.fields.beside(0, Form::Text).map(|field| field.kind.admit(&Type::Bool));
         schema.fields.ensure("id__text");
-        schema.fields.at_mut(2).map(|field| field.seen = true);
+        schema.fields.iter_mut().skip(2).take(1).for_each(|field| field.seen = true);
         schema.settle(true);
         assert_eq!(Schema::parse(&schema.to_description().to_string())?, schema);
         Ok(())

@@ -340,6 +340,7 @@ impl Schema {
 
 fn carry(known: &Fields, now: &mut Fields, reading: Reading) {
     for field in now.iter_mut().filter(|field| field.is_own()) {
+        field.gone &= !field.seen;
         let Some(before) = known.field(&field.name) else { continue };
         field.nullable |= before.nullable;
         // Nothing but nulls says nothing of what it is.

@@ -146,7 +146,7 @@ mod tests {
         let mut schema = Schema { fields: fields.into_iter().collect() };
         schema.fields.beside(0, Form::Text).map(|field| field.kind.admit(&Type::Text(Kinds::TEXT)));
         schema.fields.iter_mut().for_each(|field| field.seen = true);
-        schema.fields.at_mut(1).map(|field| field.nullable = true);
+        schema.fields.iter_mut().skip(1).take(1).for_each(|field| field.nullable = true);
         assert_eq!(
             schema.to_json_schema("items"),
             json!({
