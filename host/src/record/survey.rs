@@ -109,9 +109,11 @@ fn is_name(raw: &[u8], name: &[u8]) -> bool {
     text::unescape(raw, &mut plain).is_ok() && plain == name
 }
 
-/// Visits the members of the object at a position: the inside of each name, and the span of its value. Returns the
-/// position after the object.
-fn members(bytes: &[u8], at: usize, visit: &mut dyn FnMut(&[u8], (usize, usize))) -> Result<usize, Stop> {
+/// Takes the inside of a name, and the span of its value.
+type Visit<'a> = dyn FnMut(&[u8], (usize, usize)) + 'a;
+
+/// Visits the members of the object at a position. Returns the position after the object.
+fn members(bytes: &[u8], at: usize, visit: &mut Visit<'_>) -> Result<usize, Stop> {
     let mut at = space(bytes, at + 1);
     while byte(bytes, at) == b'"' {
         let (end, _) = scan::string(bytes, at + 1)?;
