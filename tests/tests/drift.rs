@@ -18,13 +18,14 @@ struct Stage {
     /// Everything that was served of each reading, in order.
     served: Vec<Value>,
     scene: Scene,
+    incremental: bool,
 }
 
 impl Stage {
     /// `incremental`: each reading adds to those before, else it takes their place.
     fn new(incremental: bool) -> anyhow::Result<Self> {
         let api = Replay::start([], 0)?;
-        let mut stream = json!({"name": "items", "path": "items", "primary_key": ["id"], "pagination": {"link": {}}});
+        let mut stream = json!({"name": "items", "path": "items", "primary_key": ["id"], "pagination": {"link": {}}, "never_shifts": true});
         if incremental {
             stream["incremental"] = json!({"cursor_field": "at", "param": "since"});
         }
@@ -35,20 +36,24 @@ impl Stage {
         let connection = Connection::new("rest", &config)?;
         let mut scene = Scene::new()?;
         scene.call(connection.out().display().to_string(), "OUT");
-        Ok(Self { api, connection, served: Vec::new(), scene })
+        Ok(Self { api, connection, served: Vec::new(), scene, incremental })
     }
 
-    /// Serves these pages from now on, with an `id` and an `at` in each record.
+    /// Serves these pages from now on, with an `id` and an `at` in each record. An incremental reading begins with the last
+    /// record of the one before, as of an API that asks for "since" and not for "after".
     fn serve(&mut self, pages: &[Value]) {
         let count = pages.len();
         let mut exchanges = Vec::new();
+        let border = self.served.last().filter(|_| self.incremental).cloned();
         for (place, page) in pages.iter().enumerate() {
-            let mut body = Vec::new();
+            let mut body: Vec<Value> = border.iter().filter(|_| place == 0).cloned().collect();
             for record in page.as_array().into_iter().flatten() {
                 let id = self.served.len();
                 let mut whole = json!({"id": id, "at": format!("2026-01-01T00:{:02}:{:02}Z", id / 60, id % 60)});
                 let fields = record.as_object().cloned().unwrap_or_default();
-                whole.as_object_mut().map(|all| all.extend(fields));
+                if let Some(all) = whole.as_object_mut() {
+                    all.extend(fields);
+                }
                 body.push(whole.clone());
                 self.served.push(whole);
             }

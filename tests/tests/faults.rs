@@ -295,7 +295,7 @@ fn what_a_commit_rests_on_is_on_the_disk_before_it_by_the_systems_own_account() 
         synced("_state.db-wal", entry, until).with_context(|| format!("{name}: no commit after the data"))?;
         // And the answers that its pages come from, before the commit.
         let archived = ["archive/bodies-000001.bin", "archive/manifest.jsonl"];
-        let commit = calls.iter().filter(|call| call.what.contains("_state.db-wal>") && call.ended < until).next_back();
+        let commit = calls.iter().rfind(|call| call.what.contains("_state.db-wal>") && call.ended < until);
         let commit = commit.context("a commit")?.began;
         for file in archived {
             synced(file, 0, commit).with_context(|| format!("{name}: {file} is not on the disk before the commit"))?;

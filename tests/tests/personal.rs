@@ -219,3 +219,17 @@ fn a_path_that_no_record_has_is_told_and_another_way_is_another_configuration() 
     );
     Ok(())
 }
+
+#[test]
+fn a_dead_letter_has_nothing_of_it_either() -> anyhow::Result<()> {
+    let twice = r#"{"items":[{"id":3,"kind":"a","kind":"b","email":"ada@example.org","number":987654321,
+        "owner":{"phone":"+49 170 1234567"},"address":{"city":"Paris-of-Ada"}}],"next":null}"#;
+    let api = api(Some((200, twice)))?;
+    let stage = Stage::new(&api, rules())?;
+    let run = stage.connection.run(&["--archive", "redacted"])?;
+    ensure!(run.code == Some(1) && run.stream("users")["dead_letters"] == 1, "{run:#?}");
+    assert_eq!(leaks(&stage, &run)?, Vec::<String>::new());
+    let letters = stage.connection.files_with(ADA)?;
+    ensure!(letters.iter().any(|file| file.contains("_dead-")), "{letters:?}");
+    Ok(())
+}

@@ -33,6 +33,7 @@ fn secure(nginx: &Nginx) -> Value {
     json!({"base_url": nginx.secure(), "streams": [{
         "name": "items", "path": "items", "records": "/items", "total": "/total", "primary_key": ["id"],
         "pagination": {"page": {"page_param": "page", "first": 0, "size_param": "size", "size": PAGE}},
+        "never_shifts": true,
     }]})
 }
 

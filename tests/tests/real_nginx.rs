@@ -15,6 +15,7 @@ fn config(base_url: &str, path: &str, more: &Value) -> Value {
     let mut config = json!({"base_url": base_url, "streams": [{
         "name": "items", "path": path, "records": "/items", "total": "/total", "primary_key": ["id"],
         "pagination": {"page": {"page_param": "page", "first": 0, "size_param": "size", "size": PAGE}},
+        "never_shifts": true,
     }]});
     if let (Some(config), Some(more)) = (config.as_object_mut(), more.as_object()) {
         config.extend(more.clone());

@@ -49,6 +49,11 @@ impl Survey {
         self.cursor.is_some()
     }
 
+    /// Whether what orders the records is their primary key, so that no two share a place.
+    pub(crate) fn is_by_key(&self) -> bool {
+        matches!((&self.cursor, self.primary_key.as_slice()), (Some(cursor), [key]) if cursor.as_slice() == [key.clone()])
+    }
+
     /// Looks at the first record of a page.
     pub(crate) fn first(&self, page: &Page) -> Option<Record> {
         self.look(page.bytes(), page.range.start, page.lines, &page.extra, 1).pop()

@@ -374,6 +374,7 @@ impl Writer {
                 kept.before.as_deref(),
                 kept.so_far.as_deref(),
             );
+            let border = if self.setup.survey.is_by_key() { border.without_ties() } else { border };
             self.reads.insert(id, Progress { log, border, keys, keys_lost: None, over: false, uncommitted });
         }
         self.reads.get_mut(&id).ok_or(WriterError::Crashed)

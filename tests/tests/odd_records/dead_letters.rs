@@ -147,7 +147,7 @@ fn an_incremental_stream_asks_from_the_same_watermark_until_the_record_comes() -
     let odd = Odd::with(pages(&[r#"{"id":1,"at":10}"#]), &incremental)?;
     odd.connection.complete(&[])?;
     for new in [r#"{"id":2,"at":20}"#, r#"{"id":2,"at":20},{"id":3,"at":30}"#] {
-        odd.api.script(pages(&[&format!(r#"{new},{{"id":4,"at":40,"at":41}}"#)]));
+        odd.api.script(pages(&[&format!(r#"{{"id":1,"at":10}},{new},{{"id":4,"at":40,"at":41}}"#)]));
         odd.api.forget_requests();
         let run = odd.connection.run(&[])?;
         ensure!(run.code == Some(1), "{run:#?}");
@@ -157,7 +157,7 @@ fn an_incremental_stream_asks_from_the_same_watermark_until_the_record_comes() -
         sound(&odd)?;
     }
     assert_eq!(odd.connection.ids("items", "id")?, [1, 2, 3]);
-    odd.api.script(pages(&[r#"{"id":2,"at":20},{"id":3,"at":30},{"id":4,"at":40}"#]));
+    odd.api.script(pages(&[r#"{"id":1,"at":10},{"id":2,"at":20},{"id":3,"at":30},{"id":4,"at":40}"#]));
     odd.api.forget_requests();
     let run = odd.connection.complete(&[])?;
     assert_eq!(odd.api.targets(), ["/items?since=10"]);

@@ -129,7 +129,8 @@ fn fields_that_come_in_the_middle_of_a_part_and_in_later_parts_are_read_as_one_t
     let second = [r#"{"id":4,"at":2,"later":"y","o":{"d":0.5}}"#, r#"{"o":{"a":7,"b":[]},"new":false,"at":3,"id":5}"#];
     let odd = Odd::with(pages(&first), &incremental)?;
     odd.connection.complete(&[])?;
-    odd.api.script(pages(&second));
+    // "Since" a moment means that a record of that moment comes again.
+    odd.api.script(pages(&[&format!("{},{}", first[2], second[0]), second[1]]));
     odd.connection.complete(&[])?;
     assert_eq!(program::parts(&odd.connection.out(), "items")?.len(), 2);
     let mut found = odd.connection.records("items")?;
