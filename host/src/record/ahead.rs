@@ -131,6 +131,7 @@ impl Ahead {
     }
 
     /// Decodes the records of a response that has not been looked into, if it looks like the last one.
+    #[inline(never)]
     pub(crate) fn read(&mut self, document: &Document) -> Option<Ready> {
         let (shapes, pointer) = (self.shapes.as_ref()?, self.pointer.as_ref()?);
         let body = document.body();
