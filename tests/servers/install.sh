@@ -78,6 +78,18 @@ webserver() {
     nginx/usr/sbin/nginx -v
 }
 
+# What counts and disturbs system calls. It needs libraries of the system, so it is installed into that, where one may; the
+# tests that need it say so where it is not there.
+tracer() {
+    command -v strace >/dev/null && return 0
+    if [ "$(id -u)" != 0 ]; then
+        echo "strace is not there, so the tests that disturb system calls will be skipped: apt-get install strace" >&2
+        return 0
+    fi
+    apt-get -qq update
+    DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends strace >/dev/null
+}
+
 recordings
 duckdb
 [ "${1:-}" = demo ] && exit 0
@@ -85,3 +97,4 @@ readers
 python
 node
 webserver
+tracer
