@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::moment;
+use super::queue::End;
 use super::seam::Edge;
-use super::writer::End;
 use crate::state::{PageEntry, SeamFound};
 
 /// A verdict; the greater one decides for a whole.
