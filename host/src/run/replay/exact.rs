@@ -38,7 +38,7 @@ impl Recorded {
             if let Some(call) = session.call("streams", "streams") {
                 player.streams(&self.script, call).await.map_err(|end| failure("streams", end))?;
             }
-            for stream in &session.streams {
+            for (place, stream) in session.streams.iter().enumerate() {
                 if let Some(call) = session.call("partitions", &stream.name) {
                     player.partitions(&self.script, call).await.map_err(|end| failure(&stream.name, end))?;
                 }
@@ -52,7 +52,7 @@ impl Recorded {
                 let sink = Parts::open(player.engine(), folder, &self.run, stream, session.note.format)?;
                 let script = &self.script;
                 let (playing, numbers) = (HashMap::new(), HashMap::new());
-                Stage { script, at, session, player: &player, committed: &committed, sink, playing, numbers }
+                Stage { script, at, place, session, player: &player, committed: &committed, sink, playing, numbers }
                     .play(stream, replayed)
                     .await?;
             }
@@ -73,6 +73,8 @@ pub(super) fn failure(read: &str, end: PlayEnd) -> ReplayError {
 struct Stage<'a> {
     script: &'a Arc<Script>,
     at: usize,
+    /// Which of the session's readings it is.
+    place: usize,
     session: &'a Session,
     player: &'a Arc<Player>,
     committed: &'a HashMap<i64, u64>,
@@ -88,7 +90,7 @@ impl<'a> Stage<'a> {
             .session
             .calls
             .iter()
-            .filter(|call| call.note.read.as_ref().is_some_and(|read| read.stream == stream.name))
+            .filter(|call| call.stream == Some(self.place) && call.note.read.is_some())
             .map(|call| {
                 let committed = call.note.read.as_ref().and_then(|read| self.committed.get(&read.id)).copied();
                 (call.label.as_str(), (call, self.script.accepted(self.at, call, committed)))
@@ -99,15 +101,20 @@ impl<'a> Stage<'a> {
         for (label, _, _) in stream.commits.iter().flat_map(|commit| &commit.pages) {
             *left.entry(label).or_default() += 1;
         }
-        for (label, count) in &mut left {
-            *count = (*count).min(calls.get(label).map_or(0, |(_, accepted)| *accepted));
-        }
-        let ended: HashMap<&str, &Option<String>> = stream
+        let mut ended: HashMap<&str, &Option<String>> = stream
             .commits
             .iter()
             .flat_map(|commit| &commit.ended)
             .map(|(label, mark)| (label.as_str(), mark))
             .collect();
+        for (label, count) in &mut left {
+            let accepted = calls.get(label).map_or(0, |(_, accepted)| *accepted);
+            // The process died between writing its last commit down and making it, so the read did not end there.
+            if accepted < *count {
+                ended.remove(label);
+            }
+            *count = (*count).min(accepted);
+        }
         for commit in &stream.commits {
             for (place, page) in commit.pages.iter().enumerate() {
                 let label = page.0.as_str();
@@ -205,7 +212,7 @@ impl<'a> Stage<'a> {
         replayed: &mut StreamReplay,
     ) -> Result<(), ReplayError> {
         let Some(mut playing) = self.playing.remove(label) else { return Ok(()) };
-        let calls = self.session.calls.iter().filter(|call| call.label == label);
+        let calls = self.session.calls.iter().filter(|call| call.label == label && call.stream == Some(self.place));
         let playing_since = calls.filter_map(|call| call.note.read.as_ref()).map(|read| read.since.clone()).next_back();
         let Some(watermark) = ended else { return Ok(()) };
         let more = playing.page().await.is_some();

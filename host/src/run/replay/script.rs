@@ -31,6 +31,8 @@ pub(crate) struct Session {
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
     pub(crate) label: String,
+    /// Which of the session's readings of streams it belongs to, of which one stream may have several; none before the first.
+    pub(crate) stream: Option<usize>,
     pub(crate) note: CallNote,
     pub(crate) exchanges: Vec<(u128, u64)>,
     pub(crate) heard: Heard,
@@ -107,9 +109,11 @@ impl Session {
             Entry::Note(note) => match note.kind.as_str() {
                 "call" => {
                     newest.insert(note.read.clone(), self.calls.len());
-                    let call = parse(note.value, seq)?;
+                    let call: CallNote = parse(note.value, seq)?;
+                    let of = call.read.as_ref().map(|read| read.stream.as_str());
+                    let stream = self.streams.iter().rposition(|stream| Some(stream.name.as_str()) == of);
                     let (exchanges, heard) = (Vec::new(), Heard::default());
-                    self.calls.push(Call { label: note.read, note: call, exchanges, heard });
+                    self.calls.push(Call { label: note.read, stream, note: call, exchanges, heard });
                 }
                 "heard" => {
                     let call = newest.get(&note.read).and_then(|at| self.calls.get_mut(*at)).ok_or_else(no_call)?;
