@@ -1,6 +1,6 @@
 //! What a run recorded, by what was asked: the whole world as the adversary knows it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::Path;
 
@@ -84,6 +84,8 @@ pub(super) struct Recording {
     pub(super) session: SessionNote,
     /// Each request's answers, in order; a request that is made more often gets the last one again.
     answers: HashMap<Asked, Vec<Answer>>,
+    /// Requests that calls for several streams or partitions made, as where the records of one stream are another's partitions.
+    shared: HashSet<Asked>,
 }
 
 impl Recording {
@@ -98,7 +100,7 @@ impl Recording {
         let session = script.sessions.into_iter().next().ok_or_else(|| TortureError::Empty(folder.to_owned()))?.note;
         let mut reader = Archive::read(folder)?;
         let bodies = reader.bodies();
-        let mut recording = Self { session, answers: HashMap::new() };
+        let mut recording = Self { session, answers: HashMap::new(), shared: HashSet::new() };
         // The newest attempt of each request: those before it were sent again.
         let mut newest: HashMap<(String, Asked), (u32, usize)> = HashMap::new();
         let mut bytes = 0_u64;
@@ -125,6 +127,8 @@ impl Recording {
                 }
             }
         }
+        let mut once = HashSet::new();
+        recording.shared.extend(newest.into_keys().map(|(_, asked)| asked).filter(|asked| !once.insert(asked.clone())));
         if recording.answers.is_empty() {
             return Err(TortureError::Empty(folder.to_owned()));
         }
@@ -141,6 +145,11 @@ impl Recording {
         let about_form = |name: &str| matches!(name, "content-encoding" | "content-length" | "transfer-encoding");
         let headers = exchange.headers.iter().filter(|(name, _)| !about_form(name)).cloned().collect();
         Ok(Some(Answer { status, headers, body }))
+    }
+
+    /// Whether a request was made for several streams or partitions.
+    pub(super) fn is_shared(&self, asked: &Asked) -> bool {
+        self.shared.contains(asked)
     }
 
     /// The answer to a request that was made so many times before.
