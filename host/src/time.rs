@@ -103,6 +103,14 @@ pub(crate) fn date(days: i64) -> (i64, i64, i64) {
     (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
+/// The inverse of [`date`]: days from 1970-01-01, counted in years that start in March, so that the leap day is the last.
+pub(crate) fn days(year: i64, month: i64, day: i64) -> i64 {
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let leap_days = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
+    // Of the months from March on, 153 days come in every five.
+    year * 365 + leap_days + (month * 153 + 2) / 5 + day - 1 - 719_468
+}
+
 /// Writes a moment as `2015-08-30T12:36:00Z` (RFC 3339, UTC), without its fraction of a second.
 pub fn rfc3339(epoch_ms: u64) -> String {
     let seconds = epoch_ms / 1_000;

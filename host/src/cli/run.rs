@@ -125,16 +125,18 @@ enum FormatArg {
 }
 
 fn parse_on_drift(text: &str) -> Result<(Option<String>, Policy), String> {
-    match text.split_once('=') {
-        Some((stream, policy)) => Ok((Some(stream.to_owned()), policy.parse()?)),
-        None => Ok((None, text.parse()?)),
-    }
+    of_stream(text, str::parse)
 }
 
 fn parse_lookback(text: &str) -> Result<(Option<String>, Duration), String> {
+    of_stream(text, parse_duration)
+}
+
+/// Takes `NAME=WHAT` for one stream, and `WHAT` for all.
+fn of_stream<T>(text: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<(Option<String>, T), String> {
     match text.split_once('=') {
-        Some((name, time)) => Ok((Some(name.to_owned()), parse_duration(time)?)),
-        None => Ok((None, parse_duration(text)?)),
+        Some((stream, what)) => Ok((Some(stream.to_owned()), parse(what)?)),
+        None => Ok((None, parse(text)?)),
     }
 }
 

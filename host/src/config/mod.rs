@@ -52,18 +52,22 @@ pub enum ConfigError {
 
 /// The host's own part of a configuration that says how requests are let in.
 const AUTH: &str = "auth";
-/// Where it says what is done with personal data.
-const PERSONAL: &str = "/personal_data";
+/// The one that says what is done with personal data, whatever the connector.
+const PERSONAL: &str = "personal_data";
+
+/// Whether a setting of the command line is of a part of the configuration.
+fn is_of(name: &str, key: &str) -> bool {
+    key.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
 
 /// Takes a part of the host's out of a configuration, with what the command line sets of it.
 fn take(name: &str, given: &mut Sources) -> Result<Value, Problem> {
     let Sources { value, settings, outside } = given;
     let place = format!("/{name}");
     outside.retain(|(pointer, _)| *pointer != place && !pointer.starts_with(&format!("{place}/")));
-    let mut auth = value.as_object_mut().and_then(|members| members.shift_remove(name)).unwrap_or_default();
-    let own = |key: &str| key.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
-    for (key, text) in settings.iter().filter(|(key, _)| own(key)) {
-        let mut at = &mut auth;
+    let mut part = value.as_object_mut().and_then(|members| members.shift_remove(name)).unwrap_or_default();
+    for (key, text) in settings.iter().filter(|(key, _)| is_of(name, key)) {
+        let mut at = &mut part;
         for step in key.split('.').skip(1) {
             if at.is_null() {
                 *at = Value::Object(serde_json::Map::new());
@@ -75,23 +79,8 @@ fn take(name: &str, given: &mut Sources) -> Result<Value, Problem> {
         }
         *at = Value::String(text.clone());
     }
-    settings.retain(|(key, _)| !own(key));
-    Ok(auth)
-}
-
-fn is_personal(key: &str) -> bool {
-    key == "personal_data" || key.starts_with("personal_data.")
-}
-
-/// Takes what is said of personal data out of a configuration: it is the host's, whatever the connector.
-fn take_personal(value: &mut Value, sources: &Sources) -> Result<Option<personal::Given>, Vec<Problem>> {
-    let given = value.as_object_mut().and_then(|members| members.shift_remove("personal_data")).unwrap_or_default();
-    if sources.settings.iter().any(|(key, _)| is_personal(key)) {
-        let reason = "write it into a configuration file (--config), not with --set".to_owned();
-        return Err(vec![Problem { place: PERSONAL.to_owned(), reason }]);
-    }
-    let key = sources.outside.iter().find(|(pointer, _)| pointer == "/personal_data/key");
-    personal::read(&given, key.map(|(_, from)| from.as_str()))
+    settings.retain(|(key, _)| !is_of(name, key));
+    Ok(part)
 }
 
 fn list(problems: &[Problem]) -> String {
@@ -117,17 +106,19 @@ impl Config {
     pub fn with_schemes(given: Sources, schema: &str, schemes: &[Scheme]) -> Result<Self, ConfigError> {
         let schema = validate::Schema::parse(schema)?;
         let mut given = given;
-        let mut value = given.value.clone();
-        let personal = take_personal(&mut value, &given);
-        given.value = value;
-        given.outside.retain(|(pointer, _)| !pointer.starts_with(PERSONAL));
-        given.settings.retain(|(key, _)| !is_personal(key));
+        let settings = given.settings.len();
+        // Where its key comes from is read in a file; the command line has no place for it.
+        given.settings.retain(|(key, _)| !is_of(PERSONAL, key));
+        let is_set = given.settings.len() < settings;
+        let key =
+            given.outside.iter().find(|(pointer, _)| pointer == "/personal_data/key").map(|(_, from)| from.clone());
         let mut own = |name: &str, is_ours: bool| match is_ours {
             true => take(name, &mut given).map_err(|problem| ConfigError::Invalid(vec![problem])),
             false => Ok(Value::Null),
         };
         let auth = own(AUTH, !schemes.is_empty())?;
         let on_drift = own(on_drift::KEY, !schema.has(on_drift::KEY))?;
+        let personal = own(PERSONAL, true)?;
         let Sources { mut value, settings, outside } = given;
         for setting in &settings {
             schema.apply(&mut value, setting).map_err(|problem| ConfigError::Invalid(vec![problem]))?;
@@ -150,6 +141,13 @@ impl Config {
             problems.extend(wrong);
             OnDrift::default()
         });
+        let personal = match is_set {
+            true => {
+                let reason = "write it into a configuration file (--config), not with --set".to_owned();
+                Err(vec![Problem { place: format!("/{PERSONAL}"), reason }])
+            }
+            false => personal::read(&personal, key.as_deref()),
+        };
         let personal = personal.unwrap_or_else(|wrong| {
             problems.extend(wrong);
             None

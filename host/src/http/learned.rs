@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::structured;
+use crate::time::days;
 
 /// A reset further away than this many seconds is no number of seconds from now but a time since the epoch: 2001.
 const EPOCH_SECONDS: f64 = 1e9;
@@ -157,10 +158,7 @@ fn iso_ms(text: &str) -> Option<u64> {
             sign * (hours.parse::<i64>().ok()? * 60 + minutes.parse::<i64>().ok()?)
         }
     };
-    // Days since the epoch in the proleptic Gregorian calendar, with years that begin in March.
-    let (years, months) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let days = 365 * years + years / 4 - years / 100 + years / 400 + (153 * months + 2) / 5 + day - 1 - 719_468;
-    let seconds = days * 86_400 + hour * 3_600 + minute * 60 + second - offset_minutes * 60;
+    let seconds = days(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second - offset_minutes * 60;
     u64::try_from(seconds * 1_000 + milliseconds).ok()
 }
 

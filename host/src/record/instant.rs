@@ -1,6 +1,6 @@
 //! Instants of RFC 3339.
 
-use crate::time::date;
+use crate::time::{date, days};
 
 const MICROS: i64 = 1_000_000;
 
@@ -22,7 +22,7 @@ pub(crate) fn read(text: &[u8]) -> Option<i64> {
     }
     let (micros, zone) = fraction(text)?;
     let offset_minutes = offset(text.get(zone..)?)?;
-    let minutes = (days_since_epoch(year, month, day) * 24 + hour) * 60 + minute - offset_minutes;
+    let minutes = (days(year, month, day) * 24 + hour) * 60 + minute - offset_minutes;
     Some((minutes * 60 + second) * MICROS + micros)
 }
 
@@ -66,14 +66,6 @@ fn days_in(year: i64, month: i64) -> i64 {
         4 | 6 | 9 | 11 => 30,
         _ => 31,
     }
-}
-
-/// Days from 1970-01-01 in the Gregorian calendar, counted in years that start in March, so that the leap day is the last.
-fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let leap_days = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
-    // Of the months from March on, 153 days come in every five.
-    year * 365 + leap_days + (month * 153 + 2) / 5 + day - 1 - 719_468
 }
 
 /// Appends an instant as RFC 3339, UTC, with no more fraction than it has.

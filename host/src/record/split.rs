@@ -198,23 +198,18 @@ fn string_end(bytes: &[u8], mut at: usize, lines: bool) -> Option<usize> {
 impl RecordError {
     /// Says the record's place in its page, where it was looked at by itself.
     pub(crate) fn at(mut self, place: u64) -> Self {
-        match &mut self {
-            Self::NotAnObject { index, .. }
-            | Self::Syntax { index, .. }
-            | Self::Duplicate { index, .. }
-            | Self::TooDeep { index, .. }
-            | Self::TooLarge { index, .. }
-            | Self::Clash { index, .. }
-            | Self::Drift { index, .. }
-            | Self::Room { index }
-            | Self::Full { index, .. } => *index = place,
-            Self::NotRecords { .. } | Self::Extra { .. } | Self::TooManyFields { .. } => {}
+        if let Some(index) = self.index() {
+            *index = place;
         }
         self
     }
 
     /// The record's place in its page; none where the page is at fault.
     pub(crate) fn place(&self) -> Option<u64> {
+        self.clone().index().copied()
+    }
+
+    fn index(&mut self) -> Option<&mut u64> {
         match self {
             Self::NotAnObject { index, .. }
             | Self::Syntax { index, .. }
@@ -224,7 +219,7 @@ impl RecordError {
             | Self::Clash { index, .. }
             | Self::Drift { index, .. }
             | Self::Room { index }
-            | Self::Full { index, .. } => Some(*index),
+            | Self::Full { index, .. } => Some(index),
             Self::NotRecords { .. } | Self::Extra { .. } | Self::TooManyFields { .. } => None,
         }
     }

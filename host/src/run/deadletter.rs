@@ -27,6 +27,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::commit::Folder;
+use super::sinks;
 use crate::auth::Secrets;
 use crate::capability::output::{Emitted, Origin};
 use crate::event::printable;
@@ -57,9 +58,7 @@ pub(crate) fn names(run: &str, from: usize) -> impl Iterator<Item = String> + Se
 
 /// The number of a run's next file of dead letters.
 pub(crate) fn next_number(run: &str, known: &[Part]) -> usize {
-    let prefix = format!("{PREFIX}{run}-");
-    let number = |part: &Part| part.name.strip_prefix(&prefix)?.get(..5)?.parse::<usize>().ok();
-    known.iter().filter_map(number).max().map_or(0, |last| last + 1)
+    sinks::next_number(&format!("{PREFIX}{run}-"), known)
 }
 
 /// How many records of a batch were stored, and how many could not be.

@@ -4,7 +4,7 @@
 use std::cmp::Ordering;
 use std::time::Duration;
 
-use crate::time::date;
+use crate::time::{date, days};
 
 /// What a text says, as far as it can be compared.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -100,13 +100,6 @@ fn written(text: &str) -> Option<Written<'_>> {
         }
     };
     Some(Written { local, separator: Some(separator), seconds, fraction, zone, offset })
-}
-
-/// Days from 1970-01-01, counted in years that start in March, so that the leap day is the last.
-fn days(year: i64, month: i64, day: i64) -> i64 {
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let leap_days = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
-    year * 365 + leap_days + (month * 153 + 2) / 5 + day - 1 - 719_468
 }
 
 /// Reads a text as a point; none where it is neither a number nor a date.

@@ -6,6 +6,7 @@ use super::Format;
 use crate::engine::Engine;
 use crate::schema::{DeclaredError, DescriptionError, Schema};
 use crate::sink::{self, Sink};
+use crate::state::Part;
 
 /// The schema that a sink goes on with: the one that its parts have so far, else the one that the connector declares.
 pub(crate) fn schema_of<E: From<DeclaredError> + From<DescriptionError>>(
@@ -17,6 +18,12 @@ pub(crate) fn schema_of<E: From<DeclaredError> + From<DescriptionError>>(
         (None, Some(declared)) => Schema::from_json_schema(declared)?,
         (None, None) => Schema::default(),
     })
+}
+
+/// The number behind those of the files whose names start so.
+pub(crate) fn next_number(prefix: &str, known: &[Part]) -> usize {
+    let number = |part: &Part| part.name.strip_prefix(prefix)?.get(..5)?.parse::<usize>().ok();
+    known.iter().filter_map(number).max().map_or(0, |last| last + 1)
 }
 
 /// What records are held to.

@@ -213,8 +213,7 @@ async fn read_batch(
     // A full reading starts with a clean slate; an incremental one goes on with what the columns have become.
     let goes_on = batch.mode == BatchMode::Delta || known.iter().any(|part| part.batch == batch.id);
     // A run that goes on numbers its parts behind those that it has.
-    let numbers = known.iter().filter_map(|part| part.name.strip_prefix(&prefix)?.get(..5)?.parse::<usize>().ok());
-    let written = numbers.max().map_or(0, |last| last + 1);
+    let written = sinks::next_number(&prefix, &known);
     let known_schema = schema.filter(|_| goes_on);
     let written_dead = deadletter::next_number(&setup.run, &known);
     let limits = setup.opened.engine.limits();

@@ -26,7 +26,7 @@ use crate::capability::storage::Committed;
 use crate::event::{Event, Level, Observer};
 use crate::http::archive::{self, Archive};
 use crate::record::{RecordError, RefusedRecord, Survey};
-use crate::sink::{Sink, SinkError};
+use crate::sink::{Sealed, Sink, SinkError};
 use crate::state::{
     Batch, Commit, PageChecks, PageEntry, Part, PartStatus, ReadEnd, ReadProgress, StateError, StateStore,
 };
@@ -444,10 +444,13 @@ impl Writer {
         }
         setup.is_blank &= sealed.is_empty();
         let status = if setup.batch.staged { PartStatus::Staged } else { PartStatus::Visible };
-        let mut parts = Vec::with_capacity(sealed.len());
-        for file in sealed {
+        let letters = setup.dead_letters.seal()?;
+        // Of the stream's records it has none, and so it need not wait with them either.
+        let letters = letters.map(|file| (Sealed { rows: 0, ..file }, PartStatus::Visible));
+        let files = sealed.into_iter().map(|file| (file, status)).chain(letters);
+        let part = |(file, status): (Sealed, PartStatus)| {
             let name = Folder::name_of(&file.path).ok_or_else(|| CommitError::Missing { path: file.path.clone() })?;
-            parts.push(Part {
+            Ok::<_, CommitError>(Part {
                 stream: setup.stream.clone(),
                 name: name.to_owned(),
                 batch: setup.batch.id,
@@ -455,21 +458,9 @@ impl Writer {
                 records: file.rows,
                 bytes: file.bytes,
                 status,
-            });
-        }
-        if let Some(file) = setup.dead_letters.seal()? {
-            let name = Folder::name_of(&file.path).ok_or_else(|| CommitError::Missing { path: file.path.clone() })?;
-            parts.push(Part {
-                stream: setup.stream.clone(),
-                name: name.to_owned(),
-                batch: setup.batch.id,
-                run: setup.run.clone(),
-                // Of the stream's records it has none, and so it need not wait with them either.
-                records: 0,
-                bytes: file.bytes,
-                status: PartStatus::Visible,
-            });
-        }
+            })
+        };
+        let parts = files.map(part).collect::<Result<Vec<_>, _>>()?;
         let schema = setup.history.compare(setup.sink.schema(), setup.time.now_ms());
         let new_schema = Some(schema).filter(|schema| self.columns.as_ref() != Some(&schema.columns));
         let commit = Commit {
