@@ -3,12 +3,16 @@
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, params};
 
 use crate::http::budget::shared::Store;
 use crate::http::budget::state::State;
+
+/// How long an opening goes on trying while another process holds the file, and how long it rests in between.
+const OPEN_WITHIN: Duration = Duration::from_secs(5);
+const OPEN_AGAIN: Duration = Duration::from_millis(5);
 
 /// Budgets in a SQLite file.
 pub struct SqliteBudgets {
@@ -21,20 +25,32 @@ impl SqliteBudgets {
     /// # Errors
     /// Why it cannot be used, in words.
     pub fn open(path: &Path) -> Result<Self, String> {
-        let open = || {
-            let connection = Connection::open(path)?;
-            // Others hold it for well under a millisecond.
-            connection.busy_timeout(Duration::from_millis(500))?;
-            connection.pragma_update(None, "journal_mode", "WAL")?;
-            // What a power cut takes along, the server's next answer brings back.
-            connection.pragma_update(None, "synchronous", "OFF")?;
-            connection.execute_batch(
-                "CREATE TABLE IF NOT EXISTS budgets (name TEXT PRIMARY KEY, state TEXT NOT NULL) STRICT, WITHOUT ROWID",
-            )?;
-            Ok(Self { connection: Mutex::new(connection) })
-        };
-        open().map_err(|error: rusqlite::Error| format!("{}: {error}", path.display()))
+        let begun = Instant::now();
+        loop {
+            match Self::try_open(path) {
+                // To make a journal of its own kind, SQLite waits for nobody: two processes that begin at once meet here.
+                Err(error) if is_busy(&error) && begun.elapsed() < OPEN_WITHIN => std::thread::sleep(OPEN_AGAIN),
+                opened => return opened.map_err(|error| format!("{}: {error}", path.display())),
+            }
+        }
     }
+
+    fn try_open(path: &Path) -> Result<Self, rusqlite::Error> {
+        let connection = Connection::open(path)?;
+        // Others hold it for well under a millisecond.
+        connection.busy_timeout(Duration::from_millis(500))?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        // What a power cut takes along, the server's next answer brings back.
+        connection.pragma_update(None, "synchronous", "OFF")?;
+        connection.execute_batch(
+            "CREATE TABLE IF NOT EXISTS budgets (name TEXT PRIMARY KEY, state TEXT NOT NULL) STRICT, WITHOUT ROWID",
+        )?;
+        Ok(Self { connection: Mutex::new(connection) })
+    }
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
 impl Store for SqliteBudgets {
@@ -94,6 +110,23 @@ mod tests {
             drop(two.admit("r", "b").await.unwrap());
         }
         assert_eq!(clock.now_ms() - begun, 900, "ten requests of both together at ten a second");
+    }
+
+    #[test]
+    fn many_that_begin_at_once_all_open_it() {
+        for _ in 0..20 {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("_budgets.db");
+            let barrier = std::sync::Barrier::new(8);
+            std::thread::scope(|scope| {
+                for _ in 0..8 {
+                    scope.spawn(|| {
+                        barrier.wait();
+                        SqliteBudgets::open(&path).unwrap();
+                    });
+                }
+            });
+        }
     }
 
     #[test]
