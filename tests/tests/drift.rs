@@ -264,6 +264,34 @@ fn what_is_not_wanted_is_not_committed_and_the_run_goes_on_when_it_is() -> anyho
 }
 
 #[test]
+fn null_among_items_that_never_were_is_told_or_refused_at_any_depth() -> anyhow::Result<()> {
+    for format in ["parquet", "jsonl"] {
+        let mut stage = Stage::new(true)?;
+        stage.serve(&[json!([{"l": [1], "o": {"d": [[{"x": ["t"]}], []]}}, {"l": [], "o": {"d": []}}])]);
+        stage.connection.complete(&["--format", format])?;
+        stage.serve(&[
+            json!([{"l": [2], "o": {"d": []}}]),
+            json!([{"l": [3], "o": {"d": [[]]}}, {"l": [4], "o": {"d": [[{"x": ["t", null]}], null]}}, {"l": [null], "o": {"d": []}}]),
+        ]);
+        let (code, text) = stage.told(&["run", "--on-drift", "fail", "--format", format])?;
+        compare("drift/fail_null_item", &text.replace(format, "FORMAT"))?;
+        ensure!(code == Some(1), "{text}");
+        let taken = stage.connection.complete(&["--format", format])?;
+        let paths = ["/l/*", "/o/d/*", "/o/d/*/*/x/*"];
+        let expected = paths.map(|path| json!({"change": "nullable", "path": path, "items": true}));
+        ensure!(taken.stream("items")["drift"] == json!(expected), "{:#}", taken.stream("items")["drift"]);
+        stage.serve(&[json!([{"l": [null, 1], "o": {"d": [null]}}])]);
+        let after = stage.connection.complete(&["--on-drift", "fail", "--format", format])?;
+        ensure!(after.stream("items")["drift"] == json!([]), "{after:#?}");
+        if format == "parquet" {
+            stage.expect("null_item", &["schema", "items"], 0)?;
+            stage.expect_every_value()?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn a_field_that_a_full_reading_has_none_of_is_removed() -> anyhow::Result<()> {
     let mut stage = Stage::new(false)?;
     stage.serve(&[json!([{"a": 1, "b": {"c": 1, "d": null}}, {"a": null, "b": {"c": 1, "d": 2}}])]);
