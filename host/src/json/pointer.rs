@@ -188,10 +188,7 @@ fn next(bytes: &[u8], at: usize) -> Result<Option<usize>, Unsure> {
 fn value_end(bytes: &[u8], index: &Index, start: usize) -> usize {
     match byte(bytes, start) {
         b'"' => scan::string(bytes, start + 1).map_or(bytes.len(), |(end, _)| end + 1),
-        b'{' | b'[' => match index.at(start) {
-            Some(big) => big.end,
-            None => skim::container_end(bytes, start),
-        },
+        b'{' | b'[' => index.end(start).unwrap_or_else(|| skim::container_end(bytes, start)),
         _ => {
             let mut at = start;
             while !matches!(byte(bytes, at), b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t' | 0) {

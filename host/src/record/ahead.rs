@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Appended, Record, Survey, Table};
-use crate::json::Document;
+use crate::json::{Document, Elements};
 use crate::schema::Schema;
 
 /// Longer bodies are decoded by the stream's writer: a guest's call should not hold up others for long.
@@ -150,16 +150,20 @@ impl Ahead {
             false => None,
         };
         let leave_out: &[u64] = if left_out.is_some() { &[0] } else { &[] };
-        let mut marks = Vec::new();
-        let (mut count, mut marked) = (leave_out.len() as u64, start);
-        let read = table.read_array(body, start, leave_out, depth - 1, |at| {
-            if at - marked >= MARK_BYTES {
-                marks.push((count, at));
-                marked = at;
+        let mut elements = Elements { count: leave_out.len() as u64, ..Elements::default() };
+        let mut marked = start;
+        let read = table.read_array(body, start, leave_out, depth - 1, |record| {
+            if record.start - marked >= MARK_BYTES {
+                elements.marks.push((elements.count, record.start));
+                marked = record.start;
             }
-            count += 1;
+            if elements.count == 0 {
+                elements.first = Some(record.clone());
+            }
+            elements.count += 1;
+            elements.last = Some(record);
         });
-        let known = read.filter(|(_, end)| document.know(pointer, Range { start, end: *end }, count, marks));
+        let known = read.filter(|(_, end)| document.know(pointer, Range { start, end: *end }, elements));
         let Some((appended, _)) = known else {
             let bytes = table.bytes();
             shapes.give(version, table, bytes);

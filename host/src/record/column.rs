@@ -55,6 +55,11 @@ impl Validity {
         self.nulls == 0 || self.words.get(row / 64).is_some_and(|word| word >> (row % 64) & 1 == 1)
     }
 
+    fn clear(&mut self) {
+        (self.len, self.nulls) = (0, 0);
+        self.words.clear();
+    }
+
     fn truncate(&mut self, len: usize) {
         if len >= self.len {
             return;
@@ -134,9 +139,17 @@ impl Texts {
     }
 
     fn extend(&mut self, other: &Self, rows: usize) {
-        self.literals.extend(other.literals.iter().map(|row| rows + row));
+        if !other.literals.is_empty() {
+            self.literals.extend(other.literals.iter().map(|row| rows + row));
+        }
         self.values.extend_from_slice(&other.values);
         extend_offsets(&mut self.offsets, &other.offsets);
+    }
+
+    fn clear(&mut self) {
+        self.values.clear();
+        self.offsets.truncate(1);
+        self.literals.clear();
     }
 
     fn truncate(&mut self, len: usize) {
@@ -285,12 +298,22 @@ impl Group {
         }
     }
 
-    /// Forgets which fields rows had, once there are no rows.
-    pub(super) fn forget(&mut self) {
+    /// Fills in what rows lack, of which none has been read halfway, and returns the bytes of the values, roughly.
+    pub(super) fn fill(&mut self, len: usize) -> usize {
+        let fill = |member: &mut Member| {
+            member.seen |= member.column.len() > member.settled;
+            member.column.pad(len);
+            member.settled = len;
+            member.column.fill()
+        };
+        self.members.iter_mut().map(fill).sum()
+    }
+
+    /// Drops all rows, and forgets which fields they had.
+    pub(super) fn clear(&mut self) {
         for member in &mut self.members {
-            member.settled = 0;
-            member.seen = false;
-            member.column.forget();
+            (member.settled, member.seen) = (0, false);
+            member.column.clear();
         }
     }
 
@@ -349,11 +372,30 @@ impl Column {
         self.valid.len
     }
 
-    fn forget(&mut self) {
+    /// Fills in what the objects in it lack; returns [`Column::bytes`].
+    fn fill(&mut self) -> usize {
+        let rows = self.len();
+        let inside = match &mut self.data {
+            Data::Struct(group) => group.fill(rows),
+            Data::List { items, .. } => rows * 4 + items.fill(),
+            _ => return self.bytes(),
+        };
+        self.valid.words.len() * 8 + inside
+    }
+
+    fn clear(&mut self) {
+        self.valid.clear();
         match &mut self.data {
-            Data::Struct(group) => group.forget(),
-            Data::List { items, .. } => items.forget(),
-            _ => {}
+            Data::Unknown => {}
+            Data::Bool(values) => values.clear(),
+            Data::Int { values, .. } | Data::Timestamp(values) => values.clear(),
+            Data::Float(values) => values.clear(),
+            Data::Text(texts) | Data::Json(texts) => texts.clear(),
+            Data::Struct(group) => group.clear(),
+            Data::List { offsets, items } => {
+                offsets.truncate(1);
+                items.clear();
+            }
         }
     }
 

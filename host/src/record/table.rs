@@ -8,6 +8,7 @@
 //! Records of one API look alike: after each field the decoder compares the next bytes with the name that followed it the
 //! last time, and looks a name up only where they differ.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128};
@@ -240,12 +241,11 @@ impl Table {
         start: usize,
         leave_out: &[u64],
         max_depth: usize,
-        seen: impl FnMut(usize),
+        seen: impl FnMut(Range<usize>),
     ) -> Option<(Appended, usize)> {
         let read = self.records(bytes, start, (false, leave_out), max_depth.min(self.bounds.max_depth), &[], seen);
         let (mut appended, end) = read.ok()?;
-        self.root.settle(self.rows);
-        self.bytes = self.root.bytes();
+        self.bytes = self.root.fill(self.rows);
         appended.bytes = (end - start) as u64;
         appended.content_hash = xxh3_128(bytes.get(start..end)?);
         Some((appended, end))
@@ -254,13 +254,14 @@ impl Table {
     /// Drops the rows.
     pub(super) fn clear(&mut self) {
         (self.rows, self.bytes) = (0, 0);
-        self.root.settle(0);
-        self.root.forget();
+        self.root.clear();
     }
 
     /// Appends the rows of a table of the same schema. False, and nothing is taken, where a column would pass 2 GiB.
     fn take_rows(&mut self, other: &Self) -> bool {
-        if !self.root.fits(&other.root) {
+        // An element of a list takes a bit of a byte at least.
+        let few = self.bytes.saturating_add(other.bytes) < i32::MAX as usize / 8;
+        if !few && !self.root.fits(&other.root) {
             return false;
         }
         self.root.take_rows(self.rows, &other.root);
@@ -278,20 +279,17 @@ impl Table {
         (lines, leave_out): (bool, &[u64]),
         max_depth: usize,
         extras: &[Extra<'_>],
-        mut seen: impl FnMut(usize),
+        mut seen: impl FnMut(Range<usize>),
     ) -> Result<(Appended, usize), Fault> {
         let Self { root, rows, primary_key, bounds, reader, .. } = self;
         let mut appended = Appended::default();
         reader.room = MAX_PAGE_BYTES;
+        reader.keys.resize(primary_key.len(), (0, 0));
         let mut last = None;
         let (count, end) = records::span(bytes, start, lines, bounds.max_bytes, leave_out, |bytes, start| {
-            seen(start);
             let row = *rows;
             reader.take_room(root.row_bytes, start)?;
-            if !primary_key.is_empty() {
-                reader.keys.clear();
-                reader.keys.resize(primary_key.len(), (0, 0));
-            }
+            reader.keys.fill((0, 0));
             let end = reader.object::<true>(root, row, bytes, start + 1, max_depth.saturating_sub(1))?;
             for extra in extras {
                 let Some(member) = extra.place.and_then(|place| root.members.get_mut(place)) else {
@@ -313,6 +311,7 @@ impl Table {
                 }
             }
             *rows += 1;
+            seen(start..end);
             last = Some((start, end));
             Ok(end)
         })?;
@@ -587,13 +586,21 @@ impl Reader {
         })
     }
 
-    /// Reads a value as [`Reader::value`] does. Most are texts, for which a call would cost as much as reading them.
+    /// Reads a value as [`Reader::value`] does. Most are texts and short whole numbers, for which a call would cost as much as
+    /// reading them.
     #[inline(always)]
     fn next_value(&mut self, column: &mut Column, bytes: &[u8], at: usize, depth: usize) -> Result<usize, Stop> {
         if let Data::Text(texts) = &mut column.data
             && byte(bytes, at) == b'"'
         {
             let end = string(texts, bytes, at)?;
+            column.filled();
+            return Ok(end);
+        }
+        if let Data::Int { values, .. } = &mut column.data
+            && let Some((end, value)) = number::short(bytes, at)
+        {
+            values.push(value);
             column.filled();
             return Ok(end);
         }
