@@ -1,6 +1,7 @@
 //! Columns under construction: plain vectors of values, offsets and validity.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::infer::kinds_at;
 use super::instant;
@@ -199,7 +200,7 @@ pub(crate) struct Column {
 pub(crate) struct Group {
     pub(crate) members: Vec<Member>,
     /// Places of the members by name.
-    pub(crate) places: HashMap<Box<[u8]>, usize>,
+    pub(crate) places: Arc<HashMap<Box<[u8]>, usize>>,
     /// The member that objects were last seen to start with.
     pub(crate) first: usize,
     /// Bytes that a row takes at least, once what it lacks is filled in.
@@ -212,9 +213,9 @@ pub(crate) struct Group {
 #[derive(Debug, Clone)]
 pub(crate) struct Member {
     /// The name as the records write it, with its quotes.
-    pub(crate) quoted: Box<[u8]>,
+    pub(crate) quoted: Arc<[u8]>,
     /// What most records write between the value before it and its own: comma, name and colon.
-    pub(crate) lead: Box<[u8]>,
+    pub(crate) lead: Arc<[u8]>,
     /// The member that was last seen to follow this one.
     pub(crate) next: usize,
     /// Which part of the primary key this is, plus one; zero for none.
@@ -259,15 +260,35 @@ impl Group {
             });
             // A column beside another is not to be found by a name of the records.
             if field.is_own() {
-                self.places.insert(field.name.as_bytes().into(), place);
+                Arc::make_mut(&mut self.places).insert(field.name.as_bytes().into(), place);
             }
         }
         self.row_bytes = self.members.iter().map(|member| member.column.row_bytes()).sum();
     }
 
+    /// Makes a group of the same fields without rows; with `room`, for as many values as this one has memory for.
+    pub(super) fn like(&self, room: bool) -> Self {
+        let like = |member: &Member| Member {
+            quoted: Arc::clone(&member.quoted),
+            lead: Arc::clone(&member.lead),
+            seen: false,
+            settled: 0,
+            column: member.column.like(room),
+            ..*member
+        };
+        Self { members: self.members.iter().map(like).collect(), places: Arc::clone(&self.places), ..*self }
+    }
+
     /// Whether the rows of another group of the same fields have room behind these.
     pub(crate) fn fits(&self, other: &Self) -> bool {
         self.members.iter().zip(&other.members).all(|(one, other)| one.column.fits(&other.column))
+    }
+
+    /// Makes room for the rows of another group of the same fields, so many times.
+    pub(super) fn reserve(&mut self, other: &Self, times: usize) {
+        for (member, other) in self.members.iter_mut().zip(&other.members) {
+            member.column.reserve(&other.column, times);
+        }
     }
 
     /// Appends the rows of another group of the same fields, which lack nothing, behind the first `rows` of these.
@@ -346,7 +367,7 @@ pub(super) fn form_of(kinds: Kinds, is_int: bool, bytes: &[u8], at: usize) -> Fo
     }
 }
 
-fn lead(quoted: &[u8]) -> Box<[u8]> {
+fn lead(quoted: &[u8]) -> Arc<[u8]> {
     [b",", quoted, b":"].concat().into()
 }
 
@@ -365,6 +386,35 @@ impl Column {
             Type::List(item) => Data::List { offsets: vec![0; len + 1], items: Box::new(Self::nulls(item, 0)) },
         };
         Self { valid: Validity::nulls(len), data }
+    }
+
+    fn like(&self, room: bool) -> Self {
+        fn empty<T>(values: &Vec<T>, room: bool) -> Vec<T> {
+            Vec::with_capacity(if room { values.capacity() } else { 0 })
+        }
+        let zero = |offsets: &Vec<i32>| {
+            let mut offsets = empty(offsets, room);
+            offsets.push(0);
+            offsets
+        };
+        let texts = |texts: &Texts| Texts {
+            values: empty(&texts.values, room),
+            offsets: zero(&texts.offsets),
+            literals: empty(&texts.literals, room),
+            kinds: texts.kinds,
+        };
+        let data = match &self.data {
+            Data::Unknown => Data::Unknown,
+            Data::Bool(values) => Data::Bool(empty(values, room)),
+            Data::Int { values, wide } => Data::Int { values: empty(values, room), wide: *wide },
+            Data::Float(values) => Data::Float(empty(values, room)),
+            Data::Timestamp(values) => Data::Timestamp(empty(values, room)),
+            Data::Text(values) => Data::Text(texts(values)),
+            Data::Json(values) => Data::Json(texts(values)),
+            Data::Struct(group) => Data::Struct(Box::new(group.like(room))),
+            Data::List { offsets, items } => Data::List { offsets: zero(offsets), items: Box::new(items.like(room)) },
+        };
+        Self { valid: Validity { words: empty(&self.valid.words, room), ..Validity::default() }, data }
     }
 
     #[inline(always)]
@@ -459,6 +509,25 @@ impl Column {
                 fit(one.len(), other.len()) && one.fits(other)
             }
             _ => true,
+        }
+    }
+
+    fn reserve(&mut self, other: &Self, times: usize) {
+        match (&mut self.data, &other.data) {
+            (Data::Bool(values), Data::Bool(other)) => values.reserve(other.len() * times),
+            (Data::Int { values, .. }, Data::Int { values: other, .. })
+            | (Data::Timestamp(values), Data::Timestamp(other)) => values.reserve(other.len() * times),
+            (Data::Float(values), Data::Float(other)) => values.reserve(other.len() * times),
+            (Data::Text(texts), Data::Text(other)) | (Data::Json(texts), Data::Json(other)) => {
+                texts.values.reserve(other.values.len() * times);
+                texts.offsets.reserve(other.offsets.len() * times);
+            }
+            (Data::Struct(group), Data::Struct(other)) => group.reserve(other, times),
+            (Data::List { offsets, items }, Data::List { offsets: other, items: others }) => {
+                offsets.reserve(other.len() * times);
+                items.reserve(others, times);
+            }
+            _ => {}
         }
     }
 

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128};
 
-use super::ahead::{Make, Ready, Shapes};
+use super::ahead::{Ready, Shapes};
 use super::column::{Column, Data, Group, Texts};
 use super::guard::Guard;
 use super::number::{self, Number, is_exact};
@@ -43,6 +43,8 @@ pub struct Table {
     /// Where reads learn what the rows look like.
     shapes: Option<Arc<Shapes>>,
     guard: Option<Guard>,
+    /// Bytes up to which the rows are going to grow; zero once there is room for them.
+    expected: usize,
 }
 
 /// What the decoder needs beside the columns.
@@ -91,6 +93,7 @@ impl Table {
             reader: Reader::default(),
             shapes: None,
             guard: None,
+            expected: 0,
         };
         table.widen(table.schema.clone());
         table
@@ -105,13 +108,30 @@ impl Table {
 
     fn tell_shape(&self) {
         if let Some(shapes) = &self.shapes {
-            shapes.set(Make {
-                schema: self.schema.clone(),
-                primary_key: self.primary_key.clone(),
-                max_depth: self.bounds.max_depth,
-                max_record_bytes: self.bounds.max_bytes,
-            });
+            shapes.set(self.like(false));
         }
+    }
+
+    /// Makes a table of the same columns without rows, for reading ahead; with `room`, for as many rows as this one has
+    /// memory for. It knows nothing of the schema but the columns.
+    pub(super) fn like(&self, room: bool) -> Self {
+        Self {
+            schema: Schema::default(),
+            root: self.root.like(room),
+            rows: 0,
+            bytes: 0,
+            primary_key: self.primary_key.clone(),
+            bounds: self.bounds,
+            reader: Reader::default(),
+            shapes: None,
+            guard: None,
+            expected: 0,
+        }
+    }
+
+    /// Says that the rows are going to take so many bytes, if more than a page comes.
+    pub(crate) fn expect(&mut self, bytes: usize) {
+        self.expected = bytes;
     }
 
     /// Refuses pages that differ from what is known.
@@ -263,6 +283,9 @@ impl Table {
         let few = self.bytes.saturating_add(other.bytes) < i32::MAX as usize / 8;
         if !few && !self.root.fits(&other.root) {
             return false;
+        }
+        if self.rows > 0 && other.bytes > 0 && self.expected > 0 {
+            self.root.reserve(&other.root, std::mem::take(&mut self.expected) / other.bytes);
         }
         self.root.take_rows(self.rows, &other.root);
         self.rows += other.rows;
@@ -735,16 +758,16 @@ fn string(texts: &mut Texts, bytes: &[u8], at: usize) -> Result<usize, Stop> {
     let before = texts.values.len();
     let mut end = start;
     let mut not_ascii = 0;
-    while let Some(block) = bytes.get(end..).and_then(|rest| rest.first_chunk::<16>()) {
+    while let Some(block) = bytes.get(end..).and_then(|rest| rest.first_chunk::<32>()) {
         texts.values.extend_from_slice(block);
-        let hits = scan::specials(*block);
+        let (hits, beyond) = scan::specials_of_32(block);
         if hits == 0 {
-            not_ascii |= scan::not_ascii(*block);
-            end += 16;
+            not_ascii |= beyond;
+            end += 32;
             continue;
         }
         let length = hits.trailing_zeros();
-        not_ascii |= scan::not_ascii(*block) & ((1 << length) - 1);
+        not_ascii |= beyond & ((1 << length) - 1);
         end += length as usize;
         if byte(bytes, end) != b'"' {
             break;
