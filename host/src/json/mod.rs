@@ -30,6 +30,7 @@ use self::scan::{Cause, Stop, byte};
 
 pub(crate) use self::mended::element_end;
 pub(crate) use self::pointer::{escape, tokens as pointer_tokens};
+pub(crate) use self::skim::container_end;
 
 /// Deepest nesting that any limit can allow. Values are decoded by recursion, so the stack of a thread sets a bound.
 pub const MAX_DEPTH: usize = 512;
@@ -43,6 +44,18 @@ pub enum JsonError {
     /// The pointer is not RFC 6901.
     #[error("{0}")]
     Pointer(String),
+}
+
+/// What is known of the elements of an array that has been read.
+#[derive(Debug, Default)]
+pub(crate) struct Elements {
+    /// How many there are.
+    pub(crate) count: u64,
+    /// Ordinals and positions of some, in order.
+    pub(crate) marks: Vec<(u64, usize)>,
+    /// The first and the last, where they are objects.
+    pub(crate) first: Option<Range<usize>>,
+    pub(crate) last: Option<Range<usize>>,
 }
 
 /// A body that is JSON, or claims to be.
@@ -86,11 +99,14 @@ impl Document {
         (byte(&self.body, start) == b'[' && depth > 0).then_some((start, depth))
     }
 
-    /// Takes it as known that a span is a JSON array with so many elements, of which `marks` says the ordinals and positions
-    /// of some, and checks the rest of the body. False where that is no JSON, or the pointer leads elsewhere.
-    pub(crate) fn know(&self, pointer: &str, span: Range<usize>, count: u64, marks: Vec<(u64, usize)>) -> bool {
+    /// Takes it as known what a JSON array holds, and checks the rest of the body. False where that is no JSON, or the
+    /// pointer leads elsewhere.
+    pub(crate) fn know(&self, pointer: &str, span: Range<usize>, elements: Elements) -> bool {
+        let Elements { count, mut marks, first, last } = elements;
+        marks.extend(count.checked_sub(1).zip(last.as_ref().map(|last| last.start)));
         let known = index::Big { start: span.start, end: span.end, count: Some(count), marks };
-        let Ok(index) = index::build_around(&self.body, self.max_depth, Some(known)) else { return false };
+        let Ok(mut index) = index::build_around(&self.body, self.max_depth, Some(known)) else { return false };
+        index.read = first.into_iter().chain(last).map(|span| (span.start, span.end)).collect();
         let leads = pointer::tokens(pointer).map(|tokens| pointer::find(&self.body, &index, &tokens));
         leads == Ok(Ok(Some(span))) && self.exact.set(Ok(index)).is_ok()
     }
@@ -121,6 +137,19 @@ impl Document {
     pub fn len(&self, pointer: &str) -> Result<Option<u64>, JsonError> {
         let Some(span) = self.get(pointer)? else { return Ok(None) };
         self.look(|index| pointer::count(&self.body, index, span.start))
+    }
+
+    /// Returns a JSON array of the values that a pointer leads to within each element of the array at another, `null` where
+    /// it leads nowhere; none where there is no array.
+    pub fn values(&self, pointer: &str, within: &str) -> Result<Option<String>, JsonError> {
+        let tokens = pointer::tokens(within).map_err(JsonError::Pointer)?;
+        let Some(span) = self.get(pointer)?.filter(|span| byte(&self.body, span.start) == b'[') else {
+            return Ok(None);
+        };
+        // All of it is handed out.
+        self.validate()?;
+        let values = self.look(|index| pointer::values(&self.body, index, span.start, &tokens).map(Some))?;
+        Ok(values.and_then(|values| String::from_utf8(values).ok()))
     }
 
     /// Returns the span of the value at a pointer, as [`Document::get`] does, where everything around it is JSON.

@@ -1,6 +1,7 @@
 //! RFC 6901 look-ups in a body that is indexed. Where its grammar has not been checked, a look-up still ends, and what it
 //! finds is checked before it is handed out.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use super::index::Index;
@@ -8,7 +9,7 @@ use super::scan::{self, byte, space};
 use super::{skim, text};
 
 /// Splits a pointer into its reference tokens.
-pub(crate) fn tokens(pointer: &str) -> Result<Vec<String>, String> {
+pub(crate) fn tokens(pointer: &str) -> Result<Vec<Cow<'_, str>>, String> {
     if pointer.is_empty() {
         return Ok(Vec::new());
     }
@@ -20,7 +21,10 @@ pub(crate) fn tokens(pointer: &str) -> Result<Vec<String>, String> {
         .collect()
 }
 
-fn unescape(token: &str) -> Option<String> {
+fn unescape(token: &str) -> Option<Cow<'_, str>> {
+    if !token.contains('~') {
+        return Some(Cow::Borrowed(token));
+    }
     let mut out = String::with_capacity(token.len());
     let mut rest = token;
     while let Some((before, after)) = rest.split_once('~') {
@@ -33,7 +37,7 @@ fn unescape(token: &str) -> Option<String> {
         rest = after.get(1..)?;
     }
     out.push_str(rest);
-    Some(out)
+    Some(Cow::Owned(out))
 }
 
 /// Escapes one reference token.
@@ -47,8 +51,16 @@ pub(crate) fn escape(token: &str) -> String {
 pub(crate) struct Unsure;
 
 /// Finds the span of the value that the tokens lead to.
-pub(crate) fn find(bytes: &[u8], index: &Index, tokens: &[String]) -> Result<Option<Range<usize>>, Unsure> {
-    let mut at = space(bytes, super::content_start(bytes));
+pub(crate) fn find(bytes: &[u8], index: &Index, tokens: &[Cow<'_, str>]) -> Result<Option<Range<usize>>, Unsure> {
+    find_from(bytes, index, space(bytes, super::content_start(bytes)), tokens)
+}
+
+fn find_from(
+    bytes: &[u8],
+    index: &Index,
+    mut at: usize,
+    tokens: &[Cow<'_, str>],
+) -> Result<Option<Range<usize>>, Unsure> {
     for token in tokens {
         let found = match byte(bytes, at) {
             b'{' => member(bytes, index, at, token)?,
@@ -63,7 +75,7 @@ pub(crate) fn find(bytes: &[u8], index: &Index, tokens: &[String]) -> Result<Opt
 
 /// Where the value starts that the tokens lead to, by the first of names that come twice. It is not known yet where it
 /// ends, and whether what stands before it is JSON.
-pub(crate) fn start(bytes: &[u8], tokens: &[String]) -> Option<usize> {
+pub(crate) fn start(bytes: &[u8], tokens: &[Cow<'_, str>]) -> Option<usize> {
     let nothing = Index::default();
     let mut at = space(bytes, super::content_start(bytes));
     for token in tokens {
@@ -106,9 +118,15 @@ pub(crate) fn count(bytes: &[u8], index: &Index, start: usize) -> Result<Option<
 /// Position of the value of the member with a name; of the last one where the name comes more than once, as most
 /// parsers see it.
 fn member(bytes: &[u8], index: &Index, start: usize, name: &str) -> Result<Option<usize>, Unsure> {
+    member_and_end(bytes, index, start, name).map(|(found, _)| found)
+}
+
+/// The same, and the position after the object.
+fn member_and_end(bytes: &[u8], index: &Index, start: usize, name: &str) -> Result<(Option<usize>, usize), Unsure> {
     let mut found = None;
     let mut decoded = Vec::new();
     let mut at = first(bytes, start);
+    let mut end = space(bytes, start + 1);
     while let Some(item) = at {
         let (key, value) = value_start(bytes, item)?;
         let raw = bytes.get(key).unwrap_or_default();
@@ -121,9 +139,37 @@ fn member(bytes: &[u8], index: &Index, start: usize, name: &str) -> Result<Optio
         if same {
             found = Some(value);
         }
-        at = next(bytes, value_end(bytes, index, value))?;
+        end = value_end(bytes, index, value);
+        at = next(bytes, end)?;
     }
-    Ok(found)
+    Ok((found, space(bytes, end) + 1))
+}
+
+/// Writes a JSON array of the values that the tokens lead to within each element of the array at a position, `null` where they
+/// lead nowhere.
+pub(crate) fn values(bytes: &[u8], index: &Index, start: usize, tokens: &[Cow<'_, str>]) -> Result<Vec<u8>, Unsure> {
+    let mut out = vec![b'['];
+    let mut at = first(bytes, start);
+    while let Some(item) = at {
+        let (found, end) = match tokens.split_first() {
+            None => {
+                let end = value_end(bytes, index, item);
+                (Some(item..end), end)
+            }
+            Some((name, rest)) if byte(bytes, item) == b'{' => {
+                let (value, end) = member_and_end(bytes, index, item, name)?;
+                (value.map(|at| find_from(bytes, index, at, rest)).transpose()?.flatten(), end)
+            }
+            Some(_) => (find_from(bytes, index, item, tokens)?, value_end(bytes, index, item)),
+        };
+        if out.len() > 1 {
+            out.push(b',');
+        }
+        out.extend_from_slice(found.and_then(|span| bytes.get(span)).unwrap_or(b"null"));
+        at = next(bytes, end)?;
+    }
+    out.push(b']');
+    Ok(out)
 }
 
 /// Position of the array element with an index.
@@ -188,10 +234,7 @@ fn next(bytes: &[u8], at: usize) -> Result<Option<usize>, Unsure> {
 fn value_end(bytes: &[u8], index: &Index, start: usize) -> usize {
     match byte(bytes, start) {
         b'"' => scan::string(bytes, start + 1).map_or(bytes.len(), |(end, _)| end + 1),
-        b'{' | b'[' => match index.at(start) {
-            Some(big) => big.end,
-            None => skim::container_end(bytes, start),
-        },
+        b'{' | b'[' => index.end(start).unwrap_or_else(|| skim::container_end(bytes, start)),
         _ => {
             let mut at = start;
             while !matches!(byte(bytes, at), b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t' | 0) {
