@@ -23,6 +23,13 @@ pub(super) struct Mended {
 }
 
 impl Mended {
+    /// The body with a number in the place of each element that is no JSON.
+    pub(super) fn without(&self, bytes: &[u8]) -> Vec<u8> {
+        let mut rest = bytes.to_vec();
+        self.holes.iter().for_each(|(hole, _)| fill(&mut rest, hole));
+        rest
+    }
+
     /// The JSON string that stands for an element that is no JSON.
     pub(super) fn instead(&self, element: &Range<usize>) -> Option<&str> {
         let place = self.holes.binary_search_by_key(&element.start, |hole| hole.0.start).ok()?;
@@ -36,14 +43,17 @@ pub(super) fn mend(bytes: &[u8], max_depth: usize) -> Option<Mended> {
     let mut holes = Vec::new();
     value(bytes, space(bytes, super::content_start(bytes)), max_depth, &mut holes)?;
     let mut rest = bytes.to_vec();
-    for hole in &holes {
-        let (first, others) = rest.get_mut(hole.clone())?.split_first_mut()?;
-        *first = b'0';
-        others.fill(b' ');
-    }
+    holes.iter().for_each(|hole| fill(&mut rest, hole));
     let index = index::build(&rest, max_depth).ok()?;
     let holes = holes.into_iter().map(|hole| (hole.clone(), instead(bytes.get(hole).unwrap_or_default())));
     Some(Mended { index, holes: holes.collect() })
+}
+
+fn fill(bytes: &mut [u8], hole: &Range<usize>) {
+    if let Some((first, others)) = bytes.get_mut(hole.clone()).and_then(<[u8]>::split_first_mut) {
+        *first = b'0';
+        others.fill(b' ');
+    }
 }
 
 fn instead(element: &[u8]) -> String {
@@ -198,6 +208,9 @@ mod tests {
                     let instead = document.text(&format!("/a/items/{place}")).unwrap().unwrap().to_owned();
                     let instead: String = serde_json::from_str(&instead).unwrap();
                     assert_eq!(instead, String::from_utf8_lossy(bad));
+                    let ids = [["null", "1", "1"], ["1", "null", "1"], ["1", "1", "null"]][place].join(",");
+                    assert_eq!(document.values("/a/items", "/id"), Ok(Some(format!("[{ids}]"))), "{shown}");
+                    assert!(document.values("/a/items", "").is_err() && document.values("/more", "/x").is_ok());
                     assert!(document.select("/a/items").unwrap().is_some());
                     assert!(document.text("/a").is_err() && document.validate().is_err());
                     assert_eq!(document.is_utf8(), std::str::from_utf8(&body).is_ok());

@@ -147,7 +147,12 @@ impl Document {
             return Ok(None);
         };
         // All of it is handed out.
-        self.validate()?;
+        if let Err(error) = self.validate() {
+            // An element that is no JSON has no fields.
+            let mended = self.mended().filter(|_| !tokens.is_empty()).ok_or_else(|| error.clone())?;
+            let values = pointer::values(&mended.without(&self.body), &mended.index, span.start, &tokens);
+            return values.ok().and_then(|values| String::from_utf8(values).ok()).map(Some).ok_or(error);
+        }
         let values = self.look(|index| pointer::values(&self.body, index, span.start, &tokens).map(Some))?;
         Ok(values.and_then(|values| String::from_utf8(values).ok()))
     }
