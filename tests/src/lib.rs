@@ -14,6 +14,7 @@
 
 #![deny(missing_docs)]
 
+pub mod clock;
 pub mod connection;
 pub mod duckdb;
 pub mod mock;
