@@ -111,18 +111,17 @@ fn exchanges_are_listed_printed_and_exported_without_secrets() -> anyhow::Result
 
 #[test]
 fn old_archives_are_removed_and_those_of_unfinished_runs_stay() -> anyhow::Result<()> {
-    let api = Api::builder().endpoint(items().latency(Duration::from_millis(10))).start()?;
+    let api = Api::builder().endpoint(items()).start()?;
     let connection = connection(&api)?;
     let first = connection.complete(&[])?.report;
     api.change("/items", &Change::InsertFront(5));
     let second = connection.complete(&["--full"])?.report;
     let before = api.requests().len();
-    let mut child = connection.start(&["--full"])?;
-    while api.requests().len() < before + 2 {
-        std::thread::yield_now();
-    }
-    child.kill()?;
-    child.wait()?;
+    api.answer(before + 1);
+    let mut third = connection.start(&["--full"])?;
+    third.until(|| api.requests().len() == before + 2)?;
+    third.killed()?;
+    api.answer(usize::MAX);
     let pruned = works(&connection, &["archive", "prune", "--keep-bytes", "1", "--dry-run"])?;
     ensure!(archive_of(&connection, &first)?.exists(), "{pruned:?}");
     let pruned = works(&connection, &["archive", "prune", "--older-than", "365d"])?.stdout;

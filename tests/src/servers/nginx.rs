@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{
     ServerError, installed,
-    process::{Process, free_port},
+    process::{Port, Process},
 };
 
 /// Records of one page.
@@ -62,11 +62,12 @@ impl Nginx {
             fs::write(folder.path().join(format!("pages/{page}.json")), body.to_string())?;
         }
         fs::write(folder.path().join("pages/empty.json"), json!({"total": pages * PAGE, "items": []}).to_string())?;
-        let [plain, limited, secure, old] = [free_port()?, free_port()?, free_port()?, free_port()?];
+        let ports = [Port::claim()?, Port::claim()?, Port::claim()?, Port::claim()?];
+        let [plain, limited, secure, old] = ports.each_ref().map(Port::number);
         fs::write(folder.path().join("nginx.conf"), configuration([plain, limited, secure, old]))?;
         let mut command = Command::new(program);
         command.arg("-p").arg(folder.path()).args(["-c", "nginx.conf"]);
-        let process = Process::start("nginx", command, folder, old)?;
+        let process = Process::start("nginx", command, folder, ports.into())?;
         Ok(Self { plain, limited, secure, old, process })
     }
 
