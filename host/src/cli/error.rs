@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use host::auth::store::StoreError;
 use host::config::{ConfigError, LoadError as ConfigLoadError};
+use host::engine::bindings::exports::ingest::connector::source::Error as SourceError;
 use host::engine::component::LoadError;
 use host::engine::{CallError, with_sources as chain};
 use host::http::archive::{self, har};
@@ -24,6 +25,7 @@ enum Kind {
     Auth,
     Connector,
     Grant,
+    Network,
     Output,
     Internal,
 }
@@ -36,6 +38,7 @@ impl Kind {
             Self::Auth => "auth",
             Self::Connector => "connector",
             Self::Grant => "grant",
+            Self::Network => "network",
             Self::Output => "output",
             Self::Internal => "internal",
         }
@@ -322,6 +325,15 @@ impl From<OpenError> for CliError {
             }
             OpenError::PartitionTwice { .. } => (Kind::Connector, "tell the connector's author"),
             OpenError::Call { .. } => (Kind::Connector, "run with -v for its log, and tell the connector's author"),
+            OpenError::Refused(SourceError::Config(_)) => {
+                (Kind::Config, "mend what it names; `host inspect CONNECTOR` shows how it is configured")
+            }
+            OpenError::Refused(SourceError::Auth(_)) => (
+                Kind::Auth,
+                "check the credentials in the configuration, and that they may read this; `host inspect CONNECTOR` lists the \
+                 ways to give them",
+            ),
+            OpenError::Refused(SourceError::Transient(_)) => (Kind::Network, "try again later"),
             OpenError::Refused(_) => {
                 (Kind::Connector, "mend what it names; `host inspect CONNECTOR` shows how it is configured")
             }
