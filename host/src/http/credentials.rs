@@ -83,13 +83,14 @@ mod tests {
     use super::*;
     use crate::auth::Secret;
     use crate::http::Request;
+    use crate::http::request::Bases;
 
     const VALUE: &str = "s3cr:et/+%~\"";
 
     fn filled(request: &Request) -> Outgoing {
         let secrets = Secrets::default();
         secrets.insert("k", Secret::new(VALUE));
-        fill(&Template::of(request, 1024).unwrap(), &secrets).unwrap()
+        fill(&Template::of(request, 1024, &Bases::default()).unwrap(), &secrets).unwrap()
     }
 
     fn header(name: &str, value: &str) -> Vec<(String, String)> {
@@ -141,7 +142,7 @@ mod tests {
         let secrets = Secrets::default();
         secrets.insert("k", Secret::new("value\nHost: evil"));
         let request = Request { headers: header("x-key", "__secret.k__"), ..Request::get("https://a.example") };
-        let error = fill(&Template::of(&request, 1024).unwrap(), &secrets).unwrap_err().to_string();
+        let error = fill(&Template::of(&request, 1024, &Bases::default()).unwrap(), &secrets).unwrap_err().to_string();
         assert!(error.contains("x-key") && !error.contains("evil"), "{error}");
     }
 }

@@ -43,8 +43,8 @@ pub struct Budget {
 
 /// Names a budget: the API (its host, with the port where it is not the scheme's own), the server's own name for it where it
 /// has several, and the key that pays for it where there are several. `key` must tell keys apart and reveal nothing of them.
-pub fn budget_id(api: &str, resource: Option<&str>, key: Option<&str>) -> String {
-    let mut id = api.to_owned();
+pub fn budget_id(api: impl Into<String>, resource: Option<&str>, key: Option<&str>) -> String {
+    let mut id = api.into();
     for (part, mark) in [(resource, " "), (key, " of key ")] {
         if let Some(part) = part.filter(|part| !part.is_empty()) {
             id.push_str(mark);
