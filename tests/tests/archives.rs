@@ -169,6 +169,9 @@ fn a_table_is_made_anew_from_a_full_run_and_those_since() -> anyhow::Result<()> 
     let out = connection.out().display().to_string();
     let verified = call(&["verify", &out])?;
     ensure!(verified.code == Some(0), "{verified:#?}");
+    // The newest run is the one that made the table anew, and has no archive.
+    let replayed = works(&connection, &["replay", "--json"])?;
+    ensure!(replayed.stdout.contains(third), "{replayed:#?}");
     for (name, from) in
         [("no_beginning", vec![second, third]), ("gap", vec![first, third]), ("behind", vec![first, second])]
     {

@@ -72,7 +72,7 @@ struct CatArgs {
 
 #[derive(Debug, Args)]
 struct ExportArgs {
-    /// The run, or the start of its id [default: the newest].
+    /// The run, or the start of its id [default: the newest that has an archive].
     run: Option<String>,
     #[command(flatten)]
     folder: Folder,
@@ -207,12 +207,15 @@ fn cat(args: &CatArgs, out: &mut Out) -> Result<Exit, CliError> {
         }
         return Ok(Exit::Complete);
     }
-    Err(CliError::usage(format!("the run {} has no exchange {}", run.id, args.number))
-        .next(format!("list them with `host archive ls {}`", run.id)))
+    Err(CliError::usage(format!("the run {} has no exchange {}", run.id, args.number)).next(format!(
+        "list them with `host archive ls {} --out {}`",
+        run.id,
+        args.folder.out.display()
+    )))
 }
 
 fn export(args: &ExportArgs, out: &mut Out) -> Result<Exit, CliError> {
-    let run = runs::find(&args.folder.out, args.run.as_deref())?;
+    let run = runs::find_archived(&args.folder.out, args.run.as_deref())?;
     let reader = open(&args.folder.out, &run)?;
     match &args.to {
         Some(path) => {

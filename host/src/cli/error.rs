@@ -204,9 +204,9 @@ impl From<ReplayError> for CliError {
     fn from(error: ReplayError) -> Self {
         let usage = |next: &str| Self::new(Kind::Usage, chain(&error)).next(next);
         match error {
-            ReplayError::NoArchive(_) => {
-                usage("only a run without --no-archive can be repeated, until `host archive prune` removes its archive")
-            }
+            ReplayError::NoArchive(_) => usage(
+                "name a run that `host archive ls` lists; those made with --no-archive, pruned or made by `host reprocess` have none",
+            ),
             ReplayError::Older(_) => usage("run it again with this host"),
             ReplayError::NoConnector(_) => usage("give the connector with --with"),
             ReplayError::Key(_) => usage("give it the key that the run had, where its configuration said it is"),

@@ -44,6 +44,16 @@ pub(crate) fn find(out: &Path, wanted: Option<&str>) -> Result<Run, CliError> {
     Ok(run)
 }
 
+/// Finds a run by the start of its id; where none is given, the newest that has an archive, as those that `host reprocess` made
+/// have none.
+pub(crate) fn find_archived(out: &Path, wanted: Option<&str>) -> Result<Run, CliError> {
+    let has_archive = |run: &Run| out.join("_runs").join(&run.id).join("archive").exists();
+    match load(out)?.into_iter().find(has_archive) {
+        Some(run) if wanted.is_none() => Ok(run),
+        _ => find(out, wanted),
+    }
+}
+
 /// Lists the runs of an output folder.
 pub(crate) fn runs(args: &RunsArgs, out: &mut Out) -> Result<Exit, CliError> {
     let runs = load(&args.out)?;

@@ -77,7 +77,8 @@ impl Nginx {
         format!("http://127.0.0.1:{}", self.plain)
     }
 
-    /// Plain HTTP, four requests at once and ten a second for each `Authorization`; then 429 with a `Retry-After` of a second.
+    /// Plain HTTP, four requests at once and one in two seconds for each `Authorization`; then 429 with a `Retry-After` of a
+    /// second.
     #[must_use]
     pub fn limited(&self) -> String {
         format!("http://127.0.0.1:{}", self.limited)
@@ -154,7 +155,7 @@ http {{
     root .;
     default_type application/json;
     keepalive_requests {REQUESTS};
-    limit_req_zone $http_authorization zone=tokens:1m rate=10r/s;
+    limit_req_zone $http_authorization zone=tokens:1m rate=30r/m;
     ssl_certificate server.pem;
     ssl_certificate_key server.key;
     server {{

@@ -11,8 +11,8 @@ use std::{
 
 use super::ServerError;
 
-/// Servers in Python take seconds to import themselves on a busy machine.
-const READY_WITHIN: Duration = Duration::from_secs(60);
+/// Servers in Python take seconds to import themselves, and many times that on a busy machine.
+const READY_WITHIN: Duration = Duration::from_secs(180);
 /// Short against a start, long against a connection attempt.
 const POLL_EVERY: Duration = Duration::from_millis(50);
 
