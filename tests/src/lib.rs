@@ -1,5 +1,6 @@
 //! Servers that the host and its connectors are tried against, and the host as a program.
 //!
+//! * [`clock`] — a clock that a test puts ahead or back, for programs;
 //! * [`connection`] — a connector, its configuration, its runs, and what they leave;
 //! * [`duckdb`] — what DuckDB sees in those files;
 //! * [`mock`] — an API in this process, with every pagination and every fault on demand;
@@ -14,6 +15,7 @@
 
 #![deny(missing_docs)]
 
+pub mod clock;
 pub mod connection;
 pub mod duckdb;
 pub mod mock;

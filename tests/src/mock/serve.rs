@@ -20,7 +20,10 @@ use axum::{
 };
 use bytes::Bytes;
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpListener, sync::oneshot};
+use tokio::{
+    net::TcpListener,
+    sync::{oneshot, watch},
+};
 use tower::ServiceExt;
 
 use super::{
@@ -68,6 +71,8 @@ struct Shared {
     encoding: Encoding,
     tokens: Vec<String>,
     received: Mutex<Vec<Received>>,
+    /// How many requests are answered in all; later ones wait.
+    answered: watch::Sender<usize>,
     in_flight: AtomicUsize,
     peak_in_flight: AtomicUsize,
 }
@@ -135,6 +140,7 @@ impl Builder {
             encoding: self.encoding,
             tokens: self.tokens,
             received: Mutex::default(),
+            answered: watch::Sender::new(usize::MAX),
             in_flight: AtomicUsize::new(0),
             peak_in_flight: AtomicUsize::new(0),
         });
@@ -183,6 +189,12 @@ impl Api {
     #[must_use]
     pub fn targets(&self) -> Vec<String> {
         lock(&self.shared.received).iter().map(Received::target).collect()
+    }
+
+    /// Answers so many requests in all, of those that were received and those that come; the others wait until this is called
+    /// anew. So a client is held where it is, whatever the machine.
+    pub fn answer(&self, requests: usize) {
+        self.shared.answered.send_replace(requests);
     }
 
     /// Forgets what was received; the numbers begin again.
@@ -302,6 +314,9 @@ async fn receive(State(shared): State<Arc<Shared>>, request: Request) -> Respons
         log.push(received.clone());
         log.len() - 1
     };
+    let mut answered = shared.answered.subscribe();
+    // It never fails: the sender is in what this function was given.
+    let _ = answered.wait_for(|answered| place < *answered).await;
     let reply = shared.reply(&received);
     if !reply.delay.is_zero() {
         tokio::time::sleep(reply.delay).await;
