@@ -16,6 +16,7 @@
 
 pub mod connection;
 pub mod duckdb;
+pub mod guest_memory;
 pub mod mock;
 pub mod program;
 pub mod recorded;

@@ -37,6 +37,19 @@ use super::{
 /// Request bodies beyond this are no test's wish.
 const MAX_REQUEST_BYTES: usize = 16 << 20;
 
+/// Somebody who sees each request before it is answered, and may answer it: with headers and the text of a JSON body. The
+/// client waits meanwhile, and so does everybody else.
+#[derive(Clone)]
+pub(super) struct Watcher(Arc<Look>);
+
+type Look = dyn Fn(&Received) -> Option<(Vec<(&'static str, String)>, String)> + Send + Sync;
+
+impl std::fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Watcher")
+    }
+}
+
 /// What a server is going to be.
 #[derive(Debug, Default)]
 pub struct Builder {
@@ -46,6 +59,7 @@ pub struct Builder {
     clock: Clock,
     encoding: Encoding,
     tokens: Vec<String>,
+    watcher: Option<Watcher>,
     port: u16,
 }
 
@@ -67,6 +81,7 @@ struct Shared {
     clock: Clock,
     encoding: Encoding,
     tokens: Vec<String>,
+    watcher: Option<Watcher>,
     received: Mutex<Vec<Received>>,
     in_flight: AtomicUsize,
     peak_in_flight: AtomicUsize,
@@ -112,6 +127,15 @@ impl Builder {
         self
     }
 
+    /// Shows each request to somebody before it is answered.
+    #[must_use]
+    pub fn watched(
+        self,
+        look: impl Fn(&Received) -> Option<(Vec<(&'static str, String)>, String)> + Send + Sync + 'static,
+    ) -> Self {
+        Self { watcher: Some(Watcher(Arc::new(look))), ..self }
+    }
+
     /// Listens on this port instead of a free one.
     #[must_use]
     pub fn port(self, port: u16) -> Self {
@@ -134,6 +158,7 @@ impl Builder {
             clock: self.clock,
             encoding: self.encoding,
             tokens: self.tokens,
+            watcher: self.watcher,
             received: Mutex::default(),
             in_flight: AtomicUsize::new(0),
             peak_in_flight: AtomicUsize::new(0),
@@ -302,7 +327,11 @@ async fn receive(State(shared): State<Arc<Shared>>, request: Request) -> Respons
         log.push(received.clone());
         log.len() - 1
     };
-    let reply = shared.reply(&received);
+    let instead = shared.watcher.as_ref().and_then(|Watcher(look)| look(&received));
+    let reply = match instead {
+        Some((headers, body)) => Reply { headers, ..Reply::new(200, "application/json", body) },
+        None => shared.reply(&received),
+    };
     if !reply.delay.is_zero() {
         tokio::time::sleep(reply.delay).await;
     }
