@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::{Context, ensure};
 use tests::{
-    mock::{Action, Api, Endpoint, Rule, Total, offset::Offset},
+    mock::{Action, Api, Endpoint, Received, Rule, Total, offset::Offset},
     program,
     transcript::{Scene, compare, play, transcript, updating, written},
 };
@@ -155,6 +155,7 @@ cases! {
     looks_around: Case::complete();
     other_host: Case::failed().says(&["--allow-host"]);
     metadata_address: Case::failed();
+    requests_forged: Case::complete().flags(&["--max-response", "1MiB"]).says(&["rule host-header"]);
     method_unnamed: Case::failed().says(&["rule method"]);
     rejects: Case::failed().flags(&["--attempts", "2", "--retry-base", "1ms"]).says(&["an error in truth"]);
     rejects_for_ever: Case::failed().flags(&["--attempts", "3", "--retry-base", "1ms"]).says(&["after 3 attempts"]);
@@ -304,6 +305,9 @@ fn run(name: &str, case: &Case) -> anyhow::Result<()> {
     ensure!(!text.contains(PERSON), "personal data is to be seen\n{text}");
     ensure!(beside.is_empty(), "something was written beside the output folder: {beside:?}");
     ensure!(server(&ELSEWHERE)?.requests().is_empty(), "a request went to a host that no description names");
+    if name == "requests_forged" {
+        nothing_forged_came()?;
+    }
     if name != "secret_echoed" {
         ensure!(!text.contains(SECRET), "the secret is to be seen\n{text}");
     } else {
@@ -311,6 +315,21 @@ fn run(name: &str, case: &Case) -> anyhow::Result<()> {
     }
     let colours = |text: &str| text.chars().any(|c| c.is_control() && c != '\n');
     ensure!(!colours(&ended.stderr) && !colours(&ended.stdout), "control characters reached the terminal");
+    Ok(())
+}
+
+/// Of the requests of `requests_forged`, the server has seen the one that is right, whole, and nothing of the others.
+fn nothing_forged_came() -> anyhow::Result<()> {
+    let requests = server(&API)?.requests();
+    let forged = |one: &&Received| {
+        one.target().contains("forged") || one.headers.iter().any(|(name, _)| name == "x-forged" || name == "x-a")
+    };
+    let forged: Vec<_> = requests.iter().filter(forged).collect();
+    ensure!(forged.is_empty(), "{forged:#?}");
+    let honest = "/items?mark=honest&crlf=%0d%0a&q=a%0D%0AX-Forged%3A%201";
+    let honest: Vec<_> = requests.iter().filter(|one| one.target() == honest).collect();
+    let [one] = honest.as_slice() else { anyhow::bail!("{honest:#?} of {requests:#?}") };
+    ensure!(one.header("x-tab") == Some("a\tb") && one.header("x-89") == Some("1"), "{one:#?}");
     Ok(())
 }
 
