@@ -160,6 +160,7 @@ cases! {
     rejects: Case::failed().flags(&["--attempts", "2", "--retry-base", "1ms"]).says(&["an error in truth"]);
     rejects_for_ever: Case::failed().flags(&["--attempts", "3", "--retry-base", "1ms"]).says(&["after 3 attempts"]);
     host_pattern_wide: Case::refused();
+    limits_described: Case::failed().flags(&["--max-wait", "1m"]).says(&["come back at"]);
     asks_for_tokens: Case::complete();
     secret_in_memory: Case::complete();
     secret_seen: Case::complete();
@@ -308,6 +309,10 @@ fn run(name: &str, case: &Case) -> anyhow::Result<()> {
     if name == "requests_forged" {
         nothing_forged_came()?;
     }
+    if name == "limits_described" {
+        let asked = server(&API)?.targets().iter().filter(|target| target.contains("mark=described")).count();
+        ensure!(asked == 2, "{asked} requests");
+    }
     if name != "secret_echoed" {
         ensure!(!text.contains(SECRET), "the secret is to be seen\n{text}");
     } else {
@@ -347,5 +352,68 @@ fn every_hostile_guest_has_its_test_and_every_transcript_its_guest() -> anyhow::
     if !updating() {
         assert_eq!(BTreeSet::from_iter(written("hostile")?), cases, "transcripts, and cases in this file");
     }
+    Ok(())
+}
+
+/// All Rust files below a folder, by their paths.
+fn sources(folder: &Path) -> anyhow::Result<Vec<(String, String)>> {
+    let (mut folders, mut found) = (vec![folder.to_owned()], Vec::new());
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push((path.display().to_string(), fs::read_to_string(&path)?));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The tables of README that say what is defended, where, and by which test, are true of what is there.
+#[test]
+fn every_module_and_test_that_readme_says_defends_something_is_there() -> anyhow::Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let text = fs::read_to_string(root.join("README.md"))?;
+    let mut files = sources(&root.join("host/src"))?;
+    files.extend(sources(&root.join("tests/tests"))?);
+    let is_test = |modules: &[&str], name: &str| {
+        let wanted = match (modules, name) {
+            (_, "tests") => "mod tests".to_owned(),
+            (["hostile"], name) => format!("    {name}: Case::"),
+            (_, name) => format!("fn {name}("),
+        };
+        // A module of tests is a file of its own, or the end of the one that it is about.
+        let own = format!("/{}.rs", modules.join("/"));
+        let around = modules.split_last().filter(|(last, _)| **last == "tests");
+        let around = around.map(|(_, modules)| format!("/{}.rs", modules.join("/")));
+        files.iter().any(|(path, text)| {
+            (path.ends_with(&own) || around.as_ref().is_some_and(|around| path.ends_with(around)))
+                && text.contains(&wanted)
+        })
+    };
+    let is_path = |name: &str| ["", "host/src", "host/src/http"].iter().any(|base| root.join(base).join(name).exists());
+    let (mut paths, mut tests) = (0, 0);
+    for title in ["The sandbox", "What is defended"] {
+        let (_, section) = text.split_once(&format!("\n## {title}\n")).context("no such section")?;
+        let section = section.split("\n## ").next().unwrap_or_default();
+        for row in section.lines().filter(|line| line.starts_with("| ")).skip(2) {
+            let (_, cells) = row.trim_start_matches("| ").split_once(" | ").context(row.to_owned())?;
+            for name in cells.split('`').skip(1).step_by(2) {
+                if let Some((modules, last)) = name.split_once("::{").or_else(|| name.rsplit_once("::")) {
+                    let modules: Vec<&str> = modules.split("::").collect();
+                    for last in last.trim_end_matches('}').split(", ") {
+                        ensure!(is_test(&modules, last), "there is no {last} of {name}: {row}");
+                        tests += 1;
+                    }
+                } else if name.contains('/') || name.ends_with(".rs") {
+                    ensure!(is_path(name), "there is no {name}: {row}");
+                    paths += 1;
+                }
+            }
+        }
+    }
+    ensure!(paths > 60 && tests > 40, "{paths} paths and {tests} tests: the tables were not read");
     Ok(())
 }

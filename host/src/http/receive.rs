@@ -24,6 +24,8 @@ pub(super) struct Answer {
     pub(super) body: Bytes,
     pub(super) received_bytes: u64,
     pub(super) exchange: Option<u64>,
+    /// The budget that paid for it; empty for one that was recorded.
+    pub(super) budget: String,
 }
 
 impl Client {
@@ -76,7 +78,7 @@ impl Client {
             (Ok(body), None) => {
                 let Exchange { status, headers, .. } = &*exchange;
                 let (status, headers) = (status.unwrap_or(0), headers.clone());
-                return Ok(Answer { status, headers, body, received_bytes, exchange: None });
+                return Ok(Answer { status, headers, body, received_bytes, exchange: None, budget: String::new() });
             }
             (Ok(_), Some(failure)) => failure,
             (Err(undecodable), failure) => {
