@@ -1,7 +1,7 @@
 //! No secret of any scheme is in the memory of a guest, after whatever call, nor in anything that a run leaves or says.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
@@ -183,22 +183,26 @@ struct Lookout {
     api: Api,
     pid: Arc<OnceLock<u32>>,
     seen: Arc<Mutex<Vec<Result<Seen, String>>>>,
+    /// The secrets, and the tokens that came with requests.
+    known: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Lookout {
     fn start(secrets: &[&str]) -> anyhow::Result<Self> {
-        let secrets: Vec<String> = secrets.iter().map(|secret| (*secret).to_owned()).collect();
+        let known = Arc::new(Mutex::new(secrets.iter().map(|secret| (*secret).to_owned()).collect::<BTreeSet<_>>()));
         let (pid, seen) = (Arc::new(OnceLock::new()), Arc::new(Mutex::new(Vec::new())));
-        let (whose, to) = (pid.clone(), seen.clone());
+        let (whose, to, all) = (pid.clone(), seen.clone(), known.clone());
         let api = Api::builder().watched(move |request| {
-            let known: Vec<String> = secrets.iter().cloned().chain(bearer(request)).collect();
+            let mut known = all.lock().unwrap_or_else(PoisonError::into_inner);
+            known.extend(bearer(request));
             let echo: Vec<String> = known.iter().flat_map(|secret| forms(secret)).collect();
+            drop(known);
             let looked = look(*whose.wait(), &echo).map_err(|error| format!("{error:#}"));
             let mut seen = to.lock().unwrap_or_else(PoisonError::into_inner);
             seen.push(looked);
             Some(answer(request, seen.len(), &echo))
         });
-        Ok(Self { api: api.start()?, pid, seen })
+        Ok(Self { api: api.start()?, pid, seen, known })
     }
 
     /// Runs a connection against it, and expects what has to be seen, and nothing else.
@@ -214,7 +218,9 @@ impl Lookout {
             let controls: &[&str] = if number == 0 { &[CONFIGURED] } else { &[CONFIGURED, ANSWERED] };
             ensure!(seen.memories > 0 && seen.found == controls, "request {number}: {seen:#?}");
         }
-        Ok(())
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        ensure!(!known.is_empty() && !connection.files_with(ANSWERED)?.is_empty(), "there was nothing to look for");
+        known.iter().try_for_each(|secret| leaves_nothing(connection, secret, ""))
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::engine::bindings::ingest::connector::http as wit;
 use crate::engine::guest::Guest;
@@ -336,6 +337,15 @@ impl wit::HostResponse for HttpView<'_> {
         pointer: String,
     ) -> wasmtime::Result<Result<Option<u64>, wit::JsonError>> {
         Ok(self.looked_into(&response)?.len(&pointer).map_err(json_error))
+    }
+
+    fn fingerprint(
+        &mut self,
+        response: Resource<Response>,
+        pointer: String,
+    ) -> wasmtime::Result<Result<Option<u64>, wit::JsonError>> {
+        let text = self.looked_into(&response)?.text(&pointer);
+        Ok(text.map(|text| text.map(|text| xxh3_64(text.as_bytes()))).map_err(json_error))
     }
 
     async fn drop(&mut self, response: Resource<Response>) -> wasmtime::Result<()> {

@@ -125,6 +125,7 @@ fn block_on<F: Future>(future: F) -> Result<F::Output, CliError> {
     let threads = std::thread::available_parallelism().map_or(1, |processors| processors.get().div_ceil(2));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)
+        .on_thread_start(warm)
         .enable_all()
         .build()
         .map_err(|error| CliError::internal(format!("cannot start threads: {error}")))?;
@@ -132,4 +133,11 @@ fn block_on<F: Future>(future: F) -> Result<F::Output, CliError> {
     // A connection that is still open must not hold the process back.
     runtime.shutdown_background();
     Ok(result)
+}
+
+/// Makes room in a thread's heap, once: the allocator grows it by no more than what is asked for, with a call of the kernel for
+/// each piece. Nothing of the room takes memory until it is used.
+fn warm() {
+    const ROOM_BYTES: usize = 16 << 20;
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(ROOM_BYTES)));
 }

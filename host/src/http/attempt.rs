@@ -7,7 +7,7 @@ use super::receive::Answer;
 use super::request::Template;
 use super::retry::{Decision, Outcome};
 use super::transport::{Failure, FailureKind};
-use super::{Client, Error, breaker, budget, budget_name, credentials, http_date, learned, receive};
+use super::{Client, Error, breaker, budget, credentials, http_date, learned, receive};
 use crate::auth::{Key, Session, Stamp};
 use crate::event::Event;
 
@@ -21,6 +21,8 @@ pub(super) struct Attempt {
 /// A request whose turn it is.
 pub(super) struct Admitted<'a> {
     pub(super) permit: &'a mut budget::Permit,
+    /// The name of the host's own budget.
+    pub(super) host: &'a str,
     /// The key that it uses.
     pub(super) key: Key,
     /// Who lets it in.
@@ -36,7 +38,7 @@ impl Client {
         hop: u32,
         attempt: u32,
         try_number: u32,
-        Admitted { permit, key, session }: Admitted<'_>,
+        Admitted { permit, host, key, session }: Admitted<'_>,
     ) -> Result<Attempt, Error> {
         let config = &self.shared.config;
         let mut outgoing = credentials::fill(template, &config.secrets)?;
@@ -47,7 +49,7 @@ impl Client {
         let started_ms = config.time.now_ms();
         let start = config.time.monotonic();
         config.observer.observe(Event::Requesting { read: read.to_owned() });
-        let probe = Probe { breakers: &self.shared.breakers, host: budget_name(&template.url), done: false };
+        let probe = Probe { breakers: &self.shared.breakers, host, done: false };
         let result = config.transport.send(outgoing, config.max_body_bytes).await;
         let elapsed = config.time.monotonic().saturating_sub(start);
 
@@ -55,15 +57,17 @@ impl Client {
             read: read.to_owned(),
             attempt,
             hop,
-            method: template.method.to_string(),
-            url: template.url.to_string(),
-            request_headers: template.headers.clone(),
-            request_body: template.body.clone(),
             started_ms,
             elapsed_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
             ..Exchange::default()
         };
-        let mut outcome = self.receive(result, &mut exchange).await;
+        if config.archive.is_kept() {
+            exchange.method = template.method.to_string();
+            exchange.url = template.url.to_string();
+            exchange.request_headers.clone_from(&template.headers);
+            exchange.request_body.clone_from(&template.body);
+        }
+        let mut outcome = self.receive(result, &template.url, &mut exchange).await;
         if let Some(personal) = config.personal.as_ref().filter(|personal| personal.redacts_archive()) {
             let decoded = outcome.as_ref().ok().map(|answer| answer.body.clone());
             exchange = receive::redacted(personal, exchange, decoded).await?;
@@ -127,21 +131,21 @@ impl Client {
 /// A request that a breaker let through: should it be abandoned, another may find out how the host is.
 struct Probe<'a> {
     breakers: &'a breaker::Breakers,
-    host: String,
+    host: &'a str,
     done: bool,
 }
 
 impl Probe<'_> {
     fn outcome(mut self, failed: bool, now_ms: u64) {
         self.done = true;
-        self.breakers.outcome(&self.host, failed, now_ms);
+        self.breakers.outcome(self.host, failed, now_ms);
     }
 }
 
 impl Drop for Probe<'_> {
     fn drop(&mut self) {
         if !self.done {
-            self.breakers.abandoned(&self.host);
+            self.breakers.abandoned(self.host);
         }
     }
 }

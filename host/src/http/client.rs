@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::attempt::{Admitted, Attempt};
 use super::encoding::ACCEPT_ENCODING;
 use super::receive::Answer;
-use super::request::Template;
+use super::request::{Bases, Template};
 use super::retry::{Decision, Outcome, Repeat, Try};
 use super::transport::{Failure, FailureKind};
 use super::{Budgets, Config, Error, Rejected, Request, Response, breaker, budget_name, credentials, redirect};
@@ -25,6 +25,7 @@ pub(super) struct Shared {
     pub(super) budgets: Budgets,
     pub(super) breakers: breaker::Breakers,
     jitter: Mutex<fastrand::Rng>,
+    bases: Bases,
 }
 
 impl Client {
@@ -43,7 +44,7 @@ impl Client {
         if let Some(session) = &config.auth {
             budgets.know_keys(session.payers());
         }
-        Self { shared: Arc::new(Shared { config, budgets, breakers, jitter }) }
+        Self { shared: Arc::new(Shared { config, budgets, breakers, jitter, bases: Bases::default() }) }
     }
 
     /// Returns the budgets, for a connector that takes and observes them itself.
@@ -86,7 +87,7 @@ impl Client {
             }
             false => Decision::Final,
         };
-        let url = Template::of(request, config.max_body_bytes)?.url;
+        let url = Template::of(request, config.max_body_bytes, &self.shared.bases)?.url;
         let budget = self.shared.budgets.of_url(&url, None);
         let now_ms = config.time.now_ms();
         let (delay, reason) = match decision {
@@ -108,7 +109,7 @@ impl Client {
     /// Sends a request that was sent so many times before.
     async fn send_after(&self, read: &str, request: &Request, before: u32) -> Result<Response, Error> {
         let config = &self.shared.config;
-        let mut template = Template::of(request, config.max_body_bytes)?;
+        let mut template = Template::of(request, config.max_body_bytes, &self.shared.bases)?;
         for (name, value) in
             [("accept", "*/*"), ("accept-encoding", ACCEPT_ENCODING), ("user-agent", config.user_agent.as_str())]
         {
@@ -192,7 +193,7 @@ impl Client {
                 return Err(error);
             }
             let served_before = served.unwrap_or_else(|| permit.progress());
-            let admitted = Admitted { permit: &mut permit, key, session };
+            let admitted = Admitted { permit: &mut permit, host: &host, key, session };
             let Attempt { outcome, decision, stamp } =
                 self.attempt(read, template, hop, attempt, failures + 1, admitted).await?;
             if let (Some(session), Some(stamp), Ok(Answer { status: 401, .. })) = (session, stamp, &outcome)

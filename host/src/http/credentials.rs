@@ -38,6 +38,9 @@ pub(super) fn fill(template: &Template, secrets: &Secrets) -> Result<Outgoing, E
 
 /// Names who pays for a request: the values of the secrets that stand in it. None where it holds none.
 pub(super) fn payer(template: &Template, secrets: &Secrets) -> Option<String> {
+    if !secrets.any() {
+        return None;
+    }
     let mut texts: Vec<Cow<'_, [u8]>> = vec![Cow::Borrowed(template.url.as_str().as_bytes())];
     for (_, value) in &template.headers {
         texts.push(Cow::Borrowed(value.as_bytes()));
@@ -98,13 +101,14 @@ mod tests {
     use super::*;
     use crate::auth::Secret;
     use crate::http::Request;
+    use crate::http::request::Bases;
 
     const VALUE: &str = "s3cr:et/+%~\"";
 
     fn filled(request: &Request) -> Outgoing {
         let secrets = Secrets::default();
         secrets.insert("k", Secret::new(VALUE));
-        fill(&Template::of(request, 1024).unwrap(), &secrets).unwrap()
+        fill(&Template::of(request, 1024, &Bases::default()).unwrap(), &secrets).unwrap()
     }
 
     fn header(name: &str, value: &str) -> Vec<(String, String)> {
@@ -156,7 +160,7 @@ mod tests {
         let secrets = Secrets::default();
         secrets.insert("k", Secret::new("value\nHost: evil"));
         let request = Request { headers: header("x-key", "__secret.k__"), ..Request::get("https://a.example") };
-        let error = fill(&Template::of(&request, 1024).unwrap(), &secrets).unwrap_err().to_string();
+        let error = fill(&Template::of(&request, 1024, &Bases::default()).unwrap(), &secrets).unwrap_err().to_string();
         assert!(error.contains("x-key") && !error.contains("evil"), "{error}");
     }
 }

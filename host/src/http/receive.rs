@@ -1,8 +1,10 @@
 //! An answer as it came becomes one that can be shown: decoded, and with every secret redacted.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use url::Url;
 
 use super::archive::Exchange;
 use super::encoding::{Codings, DecodeError};
@@ -33,6 +35,7 @@ impl Client {
     pub(super) async fn receive(
         &self,
         result: Result<Incoming, Failure>,
+        url: &Url,
         exchange: &mut Exchange,
     ) -> Result<Answer, Failure> {
         let config = &self.shared.config;
@@ -52,7 +55,10 @@ impl Client {
         let received_bytes = incoming.body.len() as u64;
         exchange.status = Some(incoming.status).filter(|status| *status != 0);
         for (name, value) in incoming.headers {
-            let value = secrets.redact(&value).into_owned();
+            let value = match secrets.redact(&value) {
+                Cow::Owned(redacted) => redacted,
+                Cow::Borrowed(_) => value,
+            };
             exchange.headers.push((name, value));
         }
         let of_encoding = exchange.headers.iter().filter(|(name, _)| name == "content-encoding");
@@ -60,7 +66,7 @@ impl Client {
         exchange.encoding = if encodings.is_empty() { "identity".to_owned() } else { encodings.join(", ") };
         let decoded = match decode(&exchange.encoding, &incoming.body, config.max_body_bytes).await {
             Ok(decoded) => Ok(decoded),
-            Err(error) => Err(undecodable(&error, &exchange.url)),
+            Err(error) => Err(undecodable(&error, url.as_str())),
         };
         exchange.body = incoming.body;
         let decoded = decoded.map(|decoded| match secrets.redact_body(&decoded) {
@@ -76,8 +82,11 @@ impl Client {
         });
         let failure = match (decoded, failure) {
             (Ok(body), None) => {
-                let Exchange { status, headers, .. } = &*exchange;
-                let (status, headers) = (status.unwrap_or(0), headers.clone());
+                let status = exchange.status.unwrap_or(0);
+                let headers = match config.archive.is_kept() {
+                    true => exchange.headers.clone(),
+                    false => std::mem::take(&mut exchange.headers),
+                };
                 return Ok(Answer { status, headers, body, received_bytes, exchange: None, budget: String::new() });
             }
             (Ok(_), Some(failure)) => failure,

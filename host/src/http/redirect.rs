@@ -75,6 +75,7 @@ mod tests {
     use super::*;
     use crate::auth::Secret;
     use crate::http::Request;
+    use crate::http::request::Bases;
     use bytes::Bytes;
 
     fn secrets() -> Secrets {
@@ -97,7 +98,7 @@ mod tests {
             headers: headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
             ..Request::get(url)
         };
-        Template::of(&request, 1024).unwrap()
+        Template::of(&request, 1024, &Bases::default()).unwrap()
     }
 
     #[test]

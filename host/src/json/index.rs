@@ -11,6 +11,8 @@ pub(super) const BIG_BYTES: usize = 4 * 1024;
 pub(crate) struct Index {
     /// In the order of their starts.
     pub(super) big: Vec<Big>,
+    /// Start and end of others that somebody has read.
+    pub(super) read: Vec<(usize, usize)>,
 }
 
 /// An array or object that is too long to be walked again.
@@ -56,6 +58,12 @@ impl Index {
         let place = self.big.binary_search_by_key(&start, |big| big.start).ok()?;
         self.big.get(place)
     }
+
+    /// The end of the container that starts at a position, if it is known.
+    pub(super) fn end(&self, start: usize) -> Option<usize> {
+        let read = self.read.iter().find(|read| read.0 == start).map(|read| read.1);
+        read.or_else(|| self.at(start).map(|big| big.end))
+    }
 }
 
 /// Checks that the bytes are one JSON text of RFC 8259, no deeper than the limit, with nothing after it.
@@ -69,7 +77,7 @@ pub(crate) fn build_around(bytes: &[u8], max_depth: usize, known: Option<Big>) -
     scan::utf8(bytes.get(..hole).unwrap_or(bytes))?;
     let rest = bytes.get(hole_end..).unwrap_or_default();
     scan::utf8(rest).map_err(|stop| Stop::new(hole_end + stop.at(), stop.cause()))?;
-    let mut index = Index { big: known.into_iter().collect() };
+    let mut index = Index { big: known.into_iter().collect(), read: Vec::new() };
     let mut parents: Vec<Open> = Vec::new();
     let mut at = space(bytes, super::content_start(bytes));
     let mut open: Open;

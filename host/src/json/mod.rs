@@ -41,6 +41,18 @@ pub enum JsonError {
     Pointer(String),
 }
 
+/// What is known of the elements of an array that has been read.
+#[derive(Debug, Default)]
+pub(crate) struct Elements {
+    /// How many there are.
+    pub(crate) count: u64,
+    /// Ordinals and positions of some, in order.
+    pub(crate) marks: Vec<(u64, usize)>,
+    /// The first and the last, where they are objects.
+    pub(crate) first: Option<Range<usize>>,
+    pub(crate) last: Option<Range<usize>>,
+}
+
 /// A body that is JSON, or claims to be.
 #[derive(Debug)]
 pub struct Document {
@@ -79,11 +91,14 @@ impl Document {
         (byte(&self.body, start) == b'[' && depth > 0).then_some((start, depth))
     }
 
-    /// Takes it as known that a span is a JSON array with so many elements, of which `marks` says the ordinals and positions
-    /// of some, and checks the rest of the body. False where that is no JSON, or the pointer leads elsewhere.
-    pub(crate) fn know(&self, pointer: &str, span: Range<usize>, count: u64, marks: Vec<(u64, usize)>) -> bool {
+    /// Takes it as known what a JSON array holds, and checks the rest of the body. False where that is no JSON, or the
+    /// pointer leads elsewhere.
+    pub(crate) fn know(&self, pointer: &str, span: Range<usize>, elements: Elements) -> bool {
+        let Elements { count, mut marks, first, last } = elements;
+        marks.extend(count.checked_sub(1).zip(last.as_ref().map(|last| last.start)));
         let known = index::Big { start: span.start, end: span.end, count: Some(count), marks };
-        let Ok(index) = index::build_around(&self.body, self.max_depth, Some(known)) else { return false };
+        let Ok(mut index) = index::build_around(&self.body, self.max_depth, Some(known)) else { return false };
+        index.read = first.into_iter().chain(last).map(|span| (span.start, span.end)).collect();
         let leads = pointer::tokens(pointer).map(|tokens| pointer::find(&self.body, &index, &tokens));
         leads == Ok(Ok(Some(span))) && self.exact.set(Ok(index)).is_ok()
     }

@@ -1,6 +1,7 @@
 //! RFC 6901 look-ups in a body that is indexed. Where its grammar has not been checked, a look-up still ends, and what it
 //! finds is checked before it is handed out.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use super::index::Index;
@@ -8,7 +9,7 @@ use super::scan::{self, byte, space};
 use super::{skim, text};
 
 /// Splits a pointer into its reference tokens.
-pub(crate) fn tokens(pointer: &str) -> Result<Vec<String>, String> {
+pub(crate) fn tokens(pointer: &str) -> Result<Vec<Cow<'_, str>>, String> {
     if pointer.is_empty() {
         return Ok(Vec::new());
     }
@@ -20,7 +21,10 @@ pub(crate) fn tokens(pointer: &str) -> Result<Vec<String>, String> {
         .collect()
 }
 
-fn unescape(token: &str) -> Option<String> {
+fn unescape(token: &str) -> Option<Cow<'_, str>> {
+    if !token.contains('~') {
+        return Some(Cow::Borrowed(token));
+    }
     let mut out = String::with_capacity(token.len());
     let mut rest = token;
     while let Some((before, after)) = rest.split_once('~') {
@@ -33,7 +37,7 @@ fn unescape(token: &str) -> Option<String> {
         rest = after.get(1..)?;
     }
     out.push_str(rest);
-    Some(out)
+    Some(Cow::Owned(out))
 }
 
 /// Escapes one reference token.
@@ -47,7 +51,7 @@ pub(crate) fn escape(token: &str) -> String {
 pub(crate) struct Unsure;
 
 /// Finds the span of the value that the tokens lead to.
-pub(crate) fn find(bytes: &[u8], index: &Index, tokens: &[String]) -> Result<Option<Range<usize>>, Unsure> {
+pub(crate) fn find(bytes: &[u8], index: &Index, tokens: &[Cow<'_, str>]) -> Result<Option<Range<usize>>, Unsure> {
     let mut at = space(bytes, super::content_start(bytes));
     for token in tokens {
         let found = match byte(bytes, at) {
@@ -63,7 +67,7 @@ pub(crate) fn find(bytes: &[u8], index: &Index, tokens: &[String]) -> Result<Opt
 
 /// Where the value starts that the tokens lead to, by the first of names that come twice. It is not known yet where it
 /// ends, and whether what stands before it is JSON.
-pub(crate) fn start(bytes: &[u8], tokens: &[String]) -> Option<usize> {
+pub(crate) fn start(bytes: &[u8], tokens: &[Cow<'_, str>]) -> Option<usize> {
     let nothing = Index::default();
     let mut at = space(bytes, super::content_start(bytes));
     for token in tokens {
@@ -188,10 +192,7 @@ fn next(bytes: &[u8], at: usize) -> Result<Option<usize>, Unsure> {
 fn value_end(bytes: &[u8], index: &Index, start: usize) -> usize {
     match byte(bytes, start) {
         b'"' => scan::string(bytes, start + 1).map_or(bytes.len(), |(end, _)| end + 1),
-        b'{' | b'[' => match index.at(start) {
-            Some(big) => big.end,
-            None => skim::container_end(bytes, start),
-        },
+        b'{' | b'[' => index.end(start).unwrap_or_else(|| skim::container_end(bytes, start)),
         _ => {
             let mut at = start;
             while !matches!(byte(bytes, at), b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t' | 0) {

@@ -9,8 +9,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Appended, Record, Survey, Table};
-use crate::json::Document;
-use crate::schema::Schema;
+use crate::json::{Document, Elements};
 
 /// Longer bodies are decoded by the stream's writer: a guest's call should not hold up others for long.
 const MAX_BODY_BYTES: usize = 4 << 20;
@@ -34,20 +33,13 @@ pub struct Shapes {
 struct Shape {
     /// Counts the changes of the schema.
     version: u64,
-    /// None until there is a schema.
-    make: Option<Make>,
+    /// What tables are made like, once there is a schema.
+    model: Option<Table>,
+    /// Whether the model has room for a page.
+    roomy: bool,
     /// Empty tables, and the bytes that the last rows of each took.
     spare: Vec<(Table, usize)>,
     spare_bytes: usize,
-}
-
-/// What a table is made of.
-#[derive(Debug, Clone)]
-pub(super) struct Make {
-    pub(super) schema: Schema,
-    pub(super) primary_key: Vec<String>,
-    pub(super) max_depth: usize,
-    pub(super) max_record_bytes: usize,
 }
 
 impl Shapes {
@@ -56,10 +48,18 @@ impl Shapes {
     }
 
     /// Says what tables look like from now on.
-    pub(super) fn set(&self, make: Make) {
+    pub(super) fn set(&self, model: Table) {
         let mut now = self.now();
         let version = now.version + 1;
-        *now = Shape { version, make: Some(make), ..Shape::default() };
+        *now = Shape { version, model: Some(model), ..Shape::default() };
+    }
+
+    /// Takes note of how much room a page takes: a column that grows from nothing is moved ten times.
+    fn size(&self, version: u64, page: &Table) {
+        let mut now = self.now();
+        if now.version == version && !now.roomy {
+            (now.model, now.roomy) = (Some(page.like(true)), true);
+        }
     }
 
     /// Whether a version is the one of now.
@@ -69,15 +69,13 @@ impl Shapes {
 
     /// Takes an empty table; none before there is a schema.
     fn take(&self) -> Option<(u64, Table)> {
-        let (version, make) = {
-            let mut now = self.now();
-            if let Some((table, bytes)) = now.spare.pop() {
-                now.spare_bytes -= bytes;
-                return Some((now.version, table));
-            }
-            (now.version, now.make.clone()?)
-        };
-        Some((version, Table::new(make.schema, make.primary_key, make.max_depth, make.max_record_bytes)))
+        let mut now = self.now();
+        if let Some((table, bytes)) = now.spare.pop() {
+            now.spare_bytes -= bytes;
+            return Some((now.version, table));
+        }
+        let table = now.model.as_ref()?.like(true);
+        Some((now.version, table))
     }
 
     /// Gives a table back, whose rows, of so many bytes, are dropped.
@@ -150,16 +148,20 @@ impl Ahead {
             false => None,
         };
         let leave_out: &[u64] = if left_out.is_some() { &[0] } else { &[] };
-        let mut marks = Vec::new();
-        let (mut count, mut marked) = (leave_out.len() as u64, start);
-        let read = table.read_array(body, start, leave_out, depth - 1, |at| {
-            if at - marked >= MARK_BYTES {
-                marks.push((count, at));
-                marked = at;
+        let mut elements = Elements { count: leave_out.len() as u64, ..Elements::default() };
+        let mut marked = start;
+        let read = table.read_array(body, start, leave_out, depth - 1, |record| {
+            if record.start - marked >= MARK_BYTES {
+                elements.marks.push((elements.count, record.start));
+                marked = record.start;
             }
-            count += 1;
+            if elements.count == 0 {
+                elements.first = Some(record.clone());
+            }
+            elements.count += 1;
+            elements.last = Some(record);
         });
-        let known = read.filter(|(_, end)| document.know(pointer, Range { start, end: *end }, count, marks));
+        let known = read.filter(|(_, end)| document.know(pointer, Range { start, end: *end }, elements));
         let Some((appended, _)) = known else {
             let bytes = table.bytes();
             shapes.give(version, table, bytes);
@@ -167,6 +169,7 @@ impl Ahead {
             return None;
         };
         self.wrong += 1;
+        shapes.size(version, &table);
         let bytes = table.bytes();
         Some(Ready { version, table, appended, bytes, pointer: pointer.clone(), left_out })
     }
@@ -202,6 +205,7 @@ mod tests {
     use super::super::tests::rows;
     use super::super::{Page, Refused};
     use super::*;
+    use crate::schema::Schema;
 
     struct Stream {
         table: Table,

@@ -19,7 +19,7 @@ impl Table {
         let schema = self.schema().to_arrow();
         let (rows, root) = self.take();
         let arrays = group(root, schema.fields(), rows)?;
-        root.forget();
+        root.clear();
         let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(rows));
         RecordBatch::try_new_with_options(schema, arrays, &options)
     }

@@ -1,6 +1,7 @@
 //! Columns under construction: plain vectors of values, offsets and validity.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::infer::kinds_at;
 use super::instant;
@@ -53,6 +54,11 @@ impl Validity {
 
     pub(crate) fn is_valid(&self, row: usize) -> bool {
         self.nulls == 0 || self.words.get(row / 64).is_some_and(|word| word >> (row % 64) & 1 == 1)
+    }
+
+    fn clear(&mut self) {
+        (self.len, self.nulls) = (0, 0);
+        self.words.clear();
     }
 
     fn truncate(&mut self, len: usize) {
@@ -134,9 +140,17 @@ impl Texts {
     }
 
     fn extend(&mut self, other: &Self, rows: usize) {
-        self.literals.extend(other.literals.iter().map(|row| rows + row));
+        if !other.literals.is_empty() {
+            self.literals.extend(other.literals.iter().map(|row| rows + row));
+        }
         self.values.extend_from_slice(&other.values);
         extend_offsets(&mut self.offsets, &other.offsets);
+    }
+
+    fn clear(&mut self) {
+        self.values.clear();
+        self.offsets.truncate(1);
+        self.literals.clear();
     }
 
     fn truncate(&mut self, len: usize) {
@@ -186,7 +200,7 @@ pub(crate) struct Column {
 pub(crate) struct Group {
     pub(crate) members: Vec<Member>,
     /// Places of the members by name.
-    pub(crate) places: HashMap<Box<[u8]>, usize>,
+    pub(crate) places: Arc<HashMap<Box<[u8]>, usize>>,
     /// The member that objects were last seen to start with.
     pub(crate) first: usize,
     /// Bytes that a row takes at least, once what it lacks is filled in.
@@ -199,9 +213,9 @@ pub(crate) struct Group {
 #[derive(Debug, Clone)]
 pub(crate) struct Member {
     /// The name as the records write it, with its quotes.
-    pub(crate) quoted: Box<[u8]>,
+    pub(crate) quoted: Arc<[u8]>,
     /// What most records write between the value before it and its own: comma, name and colon.
-    pub(crate) lead: Box<[u8]>,
+    pub(crate) lead: Arc<[u8]>,
     /// The member that was last seen to follow this one.
     pub(crate) next: usize,
     /// Which part of the primary key this is, plus one; zero for none.
@@ -246,15 +260,35 @@ impl Group {
             });
             // A column beside another is not to be found by a name of the records.
             if field.is_own() {
-                self.places.insert(field.name.as_bytes().into(), place);
+                Arc::make_mut(&mut self.places).insert(field.name.as_bytes().into(), place);
             }
         }
         self.row_bytes = self.members.iter().map(|member| member.column.row_bytes()).sum();
     }
 
+    /// Makes a group of the same fields without rows; with `room`, for as many values as this one has memory for.
+    pub(super) fn like(&self, room: bool) -> Self {
+        let like = |member: &Member| Member {
+            quoted: Arc::clone(&member.quoted),
+            lead: Arc::clone(&member.lead),
+            seen: false,
+            settled: 0,
+            column: member.column.like(room),
+            ..*member
+        };
+        Self { members: self.members.iter().map(like).collect(), places: Arc::clone(&self.places), ..*self }
+    }
+
     /// Whether the rows of another group of the same fields have room behind these.
     pub(crate) fn fits(&self, other: &Self) -> bool {
         self.members.iter().zip(&other.members).all(|(one, other)| one.column.fits(&other.column))
+    }
+
+    /// Makes room for the rows of another group of the same fields, so many times.
+    pub(super) fn reserve(&mut self, other: &Self, times: usize) {
+        for (member, other) in self.members.iter_mut().zip(&other.members) {
+            member.column.reserve(&other.column, times);
+        }
     }
 
     /// Appends the rows of another group of the same fields, which lack nothing, behind the first `rows` of these.
@@ -285,12 +319,22 @@ impl Group {
         }
     }
 
-    /// Forgets which fields rows had, once there are no rows.
-    pub(super) fn forget(&mut self) {
+    /// Fills in what rows lack, of which none has been read halfway, and returns the bytes of the values, roughly.
+    pub(super) fn fill(&mut self, len: usize) -> usize {
+        let fill = |member: &mut Member| {
+            member.seen |= member.column.len() > member.settled;
+            member.column.pad(len);
+            member.settled = len;
+            member.column.fill()
+        };
+        self.members.iter_mut().map(fill).sum()
+    }
+
+    /// Drops all rows, and forgets which fields they had.
+    pub(super) fn clear(&mut self) {
         for member in &mut self.members {
-            member.settled = 0;
-            member.seen = false;
-            member.column.forget();
+            (member.settled, member.seen) = (0, false);
+            member.column.clear();
         }
     }
 
@@ -323,7 +367,7 @@ pub(super) fn form_of(kinds: Kinds, is_int: bool, bytes: &[u8], at: usize) -> Fo
     }
 }
 
-fn lead(quoted: &[u8]) -> Box<[u8]> {
+fn lead(quoted: &[u8]) -> Arc<[u8]> {
     [b",", quoted, b":"].concat().into()
 }
 
@@ -344,16 +388,64 @@ impl Column {
         Self { valid: Validity::nulls(len), data }
     }
 
+    fn like(&self, room: bool) -> Self {
+        fn empty<T>(values: &Vec<T>, room: bool) -> Vec<T> {
+            Vec::with_capacity(if room { values.capacity() } else { 0 })
+        }
+        let zero = |offsets: &Vec<i32>| {
+            let mut offsets = empty(offsets, room);
+            offsets.push(0);
+            offsets
+        };
+        let texts = |texts: &Texts| Texts {
+            values: empty(&texts.values, room),
+            offsets: zero(&texts.offsets),
+            literals: empty(&texts.literals, room),
+            kinds: texts.kinds,
+        };
+        let data = match &self.data {
+            Data::Unknown => Data::Unknown,
+            Data::Bool(values) => Data::Bool(empty(values, room)),
+            Data::Int { values, wide } => Data::Int { values: empty(values, room), wide: *wide },
+            Data::Float(values) => Data::Float(empty(values, room)),
+            Data::Timestamp(values) => Data::Timestamp(empty(values, room)),
+            Data::Text(values) => Data::Text(texts(values)),
+            Data::Json(values) => Data::Json(texts(values)),
+            Data::Struct(group) => Data::Struct(Box::new(group.like(room))),
+            Data::List { offsets, items } => Data::List { offsets: zero(offsets), items: Box::new(items.like(room)) },
+        };
+        Self { valid: Validity { words: empty(&self.valid.words, room), ..Validity::default() }, data }
+    }
+
     #[inline(always)]
     pub(crate) fn len(&self) -> usize {
         self.valid.len
     }
 
-    fn forget(&mut self) {
+    /// Fills in what the objects in it lack; returns [`Column::bytes`].
+    fn fill(&mut self) -> usize {
+        let rows = self.len();
+        let inside = match &mut self.data {
+            Data::Struct(group) => group.fill(rows),
+            Data::List { items, .. } => rows * 4 + items.fill(),
+            _ => return self.bytes(),
+        };
+        self.valid.words.len() * 8 + inside
+    }
+
+    fn clear(&mut self) {
+        self.valid.clear();
         match &mut self.data {
-            Data::Struct(group) => group.forget(),
-            Data::List { items, .. } => items.forget(),
-            _ => {}
+            Data::Unknown => {}
+            Data::Bool(values) => values.clear(),
+            Data::Int { values, .. } | Data::Timestamp(values) => values.clear(),
+            Data::Float(values) => values.clear(),
+            Data::Text(texts) | Data::Json(texts) => texts.clear(),
+            Data::Struct(group) => group.clear(),
+            Data::List { offsets, items } => {
+                offsets.truncate(1);
+                items.clear();
+            }
         }
     }
 
@@ -417,6 +509,25 @@ impl Column {
                 fit(one.len(), other.len()) && one.fits(other)
             }
             _ => true,
+        }
+    }
+
+    fn reserve(&mut self, other: &Self, times: usize) {
+        match (&mut self.data, &other.data) {
+            (Data::Bool(values), Data::Bool(other)) => values.reserve(other.len() * times),
+            (Data::Int { values, .. }, Data::Int { values: other, .. })
+            | (Data::Timestamp(values), Data::Timestamp(other)) => values.reserve(other.len() * times),
+            (Data::Float(values), Data::Float(other)) => values.reserve(other.len() * times),
+            (Data::Text(texts), Data::Text(other)) | (Data::Json(texts), Data::Json(other)) => {
+                texts.values.reserve(other.values.len() * times);
+                texts.offsets.reserve(other.offsets.len() * times);
+            }
+            (Data::Struct(group), Data::Struct(other)) => group.reserve(other, times),
+            (Data::List { offsets, items }, Data::List { offsets: other, items: others }) => {
+                offsets.reserve(other.len() * times);
+                items.reserve(others, times);
+            }
+            _ => {}
         }
     }
 

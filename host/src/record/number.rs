@@ -31,9 +31,54 @@ pub(crate) fn is_exact(value: i64) -> bool {
     value.unsigned_abs() <= EXACT
 }
 
+/// Reads a whole number of at most fifteen digits without a sign, as nearly all are; returns the position after it, and none
+/// for everything else. Eight digits are taken at a time.
+#[inline(always)]
+pub(crate) fn short(bytes: &[u8], start: usize) -> Option<(usize, i64)> {
+    let eight = |at: usize| bytes.get(at..)?.first_chunk::<8>().map(|bytes| u64::from_le_bytes(*bytes));
+    let (mut length, mut value) = digits(eight(start)?);
+    if length == 8 {
+        let (more, low) = digits(eight(start + 8)?);
+        if more == 8 {
+            return None;
+        }
+        value = value * SMALL_TENS.get(more)? + low;
+        length += more;
+    }
+    let end = start + length;
+    let leads = length > 1 && byte(bytes, start) == b'0';
+    if length == 0 || leads || matches!(byte(bytes, end), b'.' | b'e' | b'E') {
+        return None;
+    }
+    Some((end, i64::try_from(value).ok()?))
+}
+
+const SMALL_TENS: [u64; 8] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000];
+
+/// How many of eight bytes, the first in the lowest, are digits until another comes, and their value.
+#[inline(always)]
+fn digits(bytes: u64) -> (usize, u64) {
+    const ONES: u64 = u64::MAX / 0xff;
+    let values = bytes ^ (ONES * 0x30);
+    // The high bit of a byte says that it is none: 0x76 lifts what is above nine there.
+    let others = (values & (ONES * 0x7f)).wrapping_add(ONES * 0x76) | values;
+    let length = ((others & (ONES * 0x80)).trailing_zeros() / 8) as usize;
+    if length == 0 {
+        return (0, 0);
+    }
+    // The digits move to the high bytes, zeros before them; then pairs, fours and all eight are joined.
+    let values = values << (64 - 8 * length);
+    let pairs = values.wrapping_mul(10).wrapping_add(values >> 8) & 0x00ff_00ff_00ff_00ff;
+    let fours = pairs.wrapping_mul(100).wrapping_add(pairs >> 16) & 0x0000_ffff_0000_ffff;
+    (length, fours.wrapping_mul(10_000).wrapping_add(fours >> 32) & 0xffff_ffff)
+}
+
 /// Reads a number; returns the position after it.
 #[inline]
 pub(crate) fn read(bytes: &[u8], start: usize) -> Result<(usize, Number), Stop> {
+    if let Some((end, value)) = short(bytes, start) {
+        return Ok((end, Number::Int(value)));
+    }
     let negative = byte(bytes, start) == b'-';
     let first = start + usize::from(negative);
     let mut at = first;
@@ -189,6 +234,26 @@ mod tests {
         {
             assert_eq!(number(raw), Some(Number::Raw), "{raw}");
         }
+    }
+
+    #[test]
+    fn numbers_of_any_length_end_where_their_digits_do() {
+        let mut value = 0_i64;
+        for digit in 1..=18 {
+            value = value * 10 + digit % 10;
+            for (value, after) in [(value, ','), (value, '}'), (value, ' '), (10_i64.pow(digit as u32 - 1), ']')] {
+                let text = format!("{value}{after}\"a\":1234567,\"b\":null");
+                assert_eq!(read(text.as_bytes(), 0), Ok((value.to_string().len(), Number::Int(value))), "{text}");
+            }
+            let text = format!("{value}.5,\"a\":1234567,\"b\":null");
+            assert_ne!(read(text.as_bytes(), 0).map(|(_, number)| number), Ok(Number::Int(value)), "{text}");
+        }
+        for other in
+            ["01,       ", "00000000,       ", "x1234567890123", "/1234567890123", ":123456789012345", "\u{b1}1234567"]
+        {
+            assert_eq!(short(other.as_bytes(), 0), None, "{other}");
+        }
+        assert_eq!(short(b"0,              ", 0), Some((1, 0)));
     }
 
     #[test]

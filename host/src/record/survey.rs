@@ -1,6 +1,8 @@
 //! A look at records before they are decoded: what tells each from the others, and where it stands in order. Nothing is
 //! said of what is malformed; whoever decodes the page will.
 
+use std::borrow::Cow;
+
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::records::{self, Fault};
@@ -38,7 +40,7 @@ impl Survey {
     /// Prepares to look for a primary key, and for a cursor field: a name, or an RFC 6901 pointer within a record.
     pub(crate) fn new(primary_key: &[String], cursor: Option<&str>) -> Self {
         let tokens = |field: &str| match field.starts_with('/') {
-            true => pointer_tokens(field).ok(),
+            true => pointer_tokens(field).ok().map(|tokens| tokens.into_iter().map(Cow::into_owned).collect()),
             false => Some(vec![field.to_owned()]),
         };
         Self { primary_key: primary_key.to_vec(), cursor: cursor.and_then(tokens) }

@@ -8,11 +8,12 @@
 //! Records of one API look alike: after each field the decoder compares the next bytes with the name that followed it the
 //! last time, and looks a name up only where they differ.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128};
 
-use super::ahead::{Make, Ready, Shapes};
+use super::ahead::{Ready, Shapes};
 use super::column::{Column, Data, Group, Texts};
 use super::guard::Guard;
 use super::number::{self, Number, is_exact};
@@ -42,6 +43,8 @@ pub struct Table {
     /// Where reads learn what the rows look like.
     shapes: Option<Arc<Shapes>>,
     guard: Option<Guard>,
+    /// Bytes up to which the rows are going to grow; zero once there is room for them.
+    expected: usize,
 }
 
 /// What the decoder needs beside the columns.
@@ -90,6 +93,7 @@ impl Table {
             reader: Reader::default(),
             shapes: None,
             guard: None,
+            expected: 0,
         };
         table.widen(table.schema.clone());
         table
@@ -104,13 +108,30 @@ impl Table {
 
     fn tell_shape(&self) {
         if let Some(shapes) = &self.shapes {
-            shapes.set(Make {
-                schema: self.schema.clone(),
-                primary_key: self.primary_key.clone(),
-                max_depth: self.bounds.max_depth,
-                max_record_bytes: self.bounds.max_bytes,
-            });
+            shapes.set(self.like(false));
         }
+    }
+
+    /// Makes a table of the same columns without rows, for reading ahead; with `room`, for as many rows as this one has
+    /// memory for. It knows nothing of the schema but the columns.
+    pub(super) fn like(&self, room: bool) -> Self {
+        Self {
+            schema: Schema::default(),
+            root: self.root.like(room),
+            rows: 0,
+            bytes: 0,
+            primary_key: self.primary_key.clone(),
+            bounds: self.bounds,
+            reader: Reader::default(),
+            shapes: None,
+            guard: None,
+            expected: 0,
+        }
+    }
+
+    /// Says that the rows are going to take so many bytes, if more than a page comes.
+    pub(crate) fn expect(&mut self, bytes: usize) {
+        self.expected = bytes;
     }
 
     /// Refuses pages that differ from what is known.
@@ -240,12 +261,11 @@ impl Table {
         start: usize,
         leave_out: &[u64],
         max_depth: usize,
-        seen: impl FnMut(usize),
+        seen: impl FnMut(Range<usize>),
     ) -> Option<(Appended, usize)> {
         let read = self.records(bytes, start, (false, leave_out), max_depth.min(self.bounds.max_depth), &[], seen);
         let (mut appended, end) = read.ok()?;
-        self.root.settle(self.rows);
-        self.bytes = self.root.bytes();
+        self.bytes = self.root.fill(self.rows);
         appended.bytes = (end - start) as u64;
         appended.content_hash = xxh3_128(bytes.get(start..end)?);
         Some((appended, end))
@@ -254,14 +274,18 @@ impl Table {
     /// Drops the rows.
     pub(super) fn clear(&mut self) {
         (self.rows, self.bytes) = (0, 0);
-        self.root.settle(0);
-        self.root.forget();
+        self.root.clear();
     }
 
     /// Appends the rows of a table of the same schema. False, and nothing is taken, where a column would pass 2 GiB.
     fn take_rows(&mut self, other: &Self) -> bool {
-        if !self.root.fits(&other.root) {
+        // An element of a list takes a bit of a byte at least.
+        let few = self.bytes.saturating_add(other.bytes) < i32::MAX as usize / 8;
+        if !few && !self.root.fits(&other.root) {
             return false;
+        }
+        if self.rows > 0 && other.bytes > 0 && self.expected > 0 {
+            self.root.reserve(&other.root, std::mem::take(&mut self.expected) / other.bytes);
         }
         self.root.take_rows(self.rows, &other.root);
         self.rows += other.rows;
@@ -278,20 +302,17 @@ impl Table {
         (lines, leave_out): (bool, &[u64]),
         max_depth: usize,
         extras: &[Extra<'_>],
-        mut seen: impl FnMut(usize),
+        mut seen: impl FnMut(Range<usize>),
     ) -> Result<(Appended, usize), Fault> {
         let Self { root, rows, primary_key, bounds, reader, .. } = self;
         let mut appended = Appended::default();
         reader.room = MAX_PAGE_BYTES;
+        reader.keys.resize(primary_key.len(), (0, 0));
         let mut last = None;
         let (count, end) = records::span(bytes, start, lines, bounds.max_bytes, leave_out, |bytes, start| {
-            seen(start);
             let row = *rows;
             reader.take_room(root.row_bytes, start)?;
-            if !primary_key.is_empty() {
-                reader.keys.clear();
-                reader.keys.resize(primary_key.len(), (0, 0));
-            }
+            reader.keys.fill((0, 0));
             let end = reader.object::<true>(root, row, bytes, start + 1, max_depth.saturating_sub(1))?;
             for extra in extras {
                 let Some(member) = extra.place.and_then(|place| root.members.get_mut(place)) else {
@@ -313,6 +334,7 @@ impl Table {
                 }
             }
             *rows += 1;
+            seen(start..end);
             last = Some((start, end));
             Ok(end)
         })?;
@@ -587,13 +609,21 @@ impl Reader {
         })
     }
 
-    /// Reads a value as [`Reader::value`] does. Most are texts, for which a call would cost as much as reading them.
+    /// Reads a value as [`Reader::value`] does. Most are texts and short whole numbers, for which a call would cost as much as
+    /// reading them.
     #[inline(always)]
     fn next_value(&mut self, column: &mut Column, bytes: &[u8], at: usize, depth: usize) -> Result<usize, Stop> {
         if let Data::Text(texts) = &mut column.data
             && byte(bytes, at) == b'"'
         {
             let end = string(texts, bytes, at)?;
+            column.filled();
+            return Ok(end);
+        }
+        if let Data::Int { values, .. } = &mut column.data
+            && let Some((end, value)) = number::short(bytes, at)
+        {
+            values.push(value);
             column.filled();
             return Ok(end);
         }
@@ -728,16 +758,16 @@ fn string(texts: &mut Texts, bytes: &[u8], at: usize) -> Result<usize, Stop> {
     let before = texts.values.len();
     let mut end = start;
     let mut not_ascii = 0;
-    while let Some(block) = bytes.get(end..).and_then(|rest| rest.first_chunk::<16>()) {
+    while let Some(block) = bytes.get(end..).and_then(|rest| rest.first_chunk::<32>()) {
         texts.values.extend_from_slice(block);
-        let hits = scan::specials(*block);
+        let (hits, beyond) = scan::specials_of_32(block);
         if hits == 0 {
-            not_ascii |= scan::not_ascii(*block);
-            end += 16;
+            not_ascii |= beyond;
+            end += 32;
             continue;
         }
         let length = hits.trailing_zeros();
-        not_ascii |= scan::not_ascii(*block) & ((1 << length) - 1);
+        not_ascii |= beyond & ((1 << length) - 1);
         end += length as usize;
         if byte(bytes, end) != b'"' {
             break;

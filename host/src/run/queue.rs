@@ -11,7 +11,7 @@ use crate::capability::storage::Write;
 use crate::record::Ready;
 
 /// Bytes of pages that wait for one writer.
-const QUEUE_BYTES: usize = 16 << 20;
+const QUEUE_BYTES: usize = 14 << 20;
 
 /// Permits of the queue's semaphore count kibibytes, since their number is limited to 32 bits.
 const PERMIT_BYTES: usize = 1 << 10;

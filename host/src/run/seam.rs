@@ -6,8 +6,6 @@
 //! last record of the page before, if its connector asks for it so; the two are compared here, and the second is left out.
 //! Where that is not to be had, the read is `unproven`.
 
-use url::Url;
-
 use crate::capability::output::Emitted;
 use crate::engine::bindings::ingest::connector::output::Seam;
 use crate::record::Survey;
@@ -99,16 +97,20 @@ impl Edge {
 
 /// Whether a request counts pages or records, by its URL and that of the page before.
 fn is_counted(before: Option<&str>, url: &str) -> bool {
-    let Ok(url) = Url::parse(url) else { return false };
-    let before = before.and_then(|before| Url::parse(before).ok());
     let had = |name: &str, value: &str| {
-        before.as_ref().is_some_and(|before| before.query_pairs().any(|pair| pair.0 == name && pair.1 == value))
+        before.is_some_and(|before| query_pairs(before).any(|pair| pair.0 == name && pair.1 == value))
     };
-    url.query_pairs().any(|(name, value)| {
+    query_pairs(url).any(|(name, value)| {
         let plain: String = name.chars().filter(char::is_ascii_alphabetic).map(|c| c.to_ascii_lowercase()).collect();
         let counts = COUNTING.contains(&plain.as_str()) && value.parse::<u64>().is_ok_and(|value| value < MOMENTS);
         counts && !had(&name, &value)
     })
+}
+
+/// The parameters of a URL's query. What stands before it matters to nobody here, so it is not taken apart.
+fn query_pairs(url: &str) -> url::form_urlencoded::Parse<'_> {
+    let whole = url.split('#').next().unwrap_or_default();
+    url::form_urlencoded::parse(whole.split_once('?').map_or("", |(_, query)| query).as_bytes())
 }
 
 #[cfg(test)]

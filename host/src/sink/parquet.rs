@@ -59,7 +59,8 @@ struct Open {
 impl Parquet {
     /// Makes a sink that goes on with a schema. No file is made before there are rows for it.
     pub fn new(schema: Schema, primary_key: Vec<String>, limits: Limits, next: NextPath) -> Self {
-        let table = Table::new(schema, primary_key, limits.max_depth, limits.max_record_bytes);
+        let mut table = Table::new(schema, primary_key, limits.max_depth, limits.max_record_bytes);
+        table.expect(limits.row_group_bytes);
         Self { table, limits, next, open: None, closed: Vec::new() }
     }
 

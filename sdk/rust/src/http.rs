@@ -66,6 +66,15 @@ impl Response {
         self.raw.len(pointer).map_err(|e| self.json_error(e))
     }
 
+    /// Returns a number that is equal for equal JSON texts at a pointer, to know a value again without a copy of it; none
+    /// where the pointer leads nowhere. It is the same in later runs.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where the body is not JSON or the pointer is malformed.
+    pub fn fingerprint(&self, pointer: &str) -> Result<Option<u64>> {
+        self.raw.fingerprint(pointer).map_err(|e| self.json_error(e))
+    }
+
     /// Returns the target of the first `Link` header field with a relation (RFC 8288), as an
     /// absolute URL.
     #[must_use]
@@ -136,6 +145,10 @@ impl ResponseView for Response {
 
     fn len(&self, pointer: &str) -> Result<Option<u64>> {
         Response::len(self, pointer)
+    }
+
+    fn fingerprint(&self, pointer: &str) -> Result<Option<u64>> {
+        Response::fingerprint(self, pointer)
     }
 }
 

@@ -27,6 +27,12 @@ pub trait ResponseView {
     /// # Errors
     /// As [`json_text`](ResponseView::json_text).
     fn len(&self, pointer: &str) -> Result<Option<u64>>;
+
+    /// Returns a number that is equal for equal JSON texts at a pointer; none where it leads nowhere.
+    ///
+    /// # Errors
+    /// As [`json_text`](ResponseView::json_text).
+    fn fingerprint(&self, pointer: &str) -> Result<Option<u64>>;
 }
 
 impl<'a> dyn ResponseView + 'a {

@@ -1,5 +1,7 @@
 //! Responses made of text, to test paginators and hooks natively, without wasm.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use serde_json::Value;
 
 use crate::{Error, ResponseView, Result};
@@ -75,5 +77,14 @@ impl ResponseView for Reply {
             _ => return Ok(None),
         };
         Ok(u64::try_from(len).ok())
+    }
+
+    fn fingerprint(&self, pointer: &str) -> Result<Option<u64>> {
+        let hash = |value: &Value| {
+            let mut hasher = DefaultHasher::new();
+            value.to_string().hash(&mut hasher);
+            hasher.finish()
+        };
+        Ok(self.at(pointer)?.map(hash))
     }
 }

@@ -30,7 +30,7 @@ pub use elsewhere::needs;
 pub use reader::{Bodies, Entry, Lines, Note, Reader, RecordedExchange};
 
 /// Bodies that wait for the disk; more make the senders wait. Enough for dozens of pages; a larger body has it for itself.
-const QUEUE_BYTES: usize = 16 * 1024 * 1024;
+const QUEUE_BYTES: usize = 6 * 1024 * 1024;
 /// What an entry costs in the queue besides its bodies.
 const ENTRY_BYTES: usize = 1024;
 /// A segment is closed at this size: small enough to copy and to delete by age, large enough to be few.

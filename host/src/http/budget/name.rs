@@ -8,8 +8,8 @@ const OF_KEY: &str = " of key ";
 /// Names a budget: the API (its host, with the port where it is not the scheme's own), the server's own name for it where it
 /// has several, and the key that pays for it, if any. `key` must be the same for the same key in every process, and reveal
 /// nothing of it ([`crate::auth::payer`]).
-pub fn budget_id(api: &str, resource: Option<&str>, key: Option<&str>) -> String {
-    let mut id = api.to_owned();
+pub fn budget_id(api: impl Into<String>, resource: Option<&str>, key: Option<&str>) -> String {
+    let mut id = api.into();
     for (part, mark) in [(resource, " "), (key, OF_KEY)] {
         if let Some(part) = part.filter(|part| !part.is_empty()) {
             id.push_str(mark);

@@ -15,9 +15,12 @@ impl Budgets {
     pub fn of_url(&self, url: &Url, key: Option<&str>) -> String {
         let api = budget_name(url);
         let routes = self.shared.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        if routes.is_empty() {
+            return budget_id(api, None, key);
+        }
         let resource = routes.get(&(api.clone(), route(url))).cloned();
         drop(routes);
-        budget_id(&api, resource.as_deref(), key)
+        budget_id(api, resource.as_deref(), key)
     }
 
     /// Names the budget that a connector means: an API's own name stands for the one from which its requests are paid.

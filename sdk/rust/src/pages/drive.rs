@@ -226,7 +226,7 @@ impl<'a, P: Paginator> Pages<'a, P> {
         let mut all = Vec::new();
         let mut queue = VecDeque::new();
         while let Some(request) = self.walk.request()? {
-            let (response, taken) = next(&mut queue, &mut self.walk, &mut self.options, &mut Host, &request)?;
+            let (response, taken) = next(&mut queue, &mut self.walk, &mut self.options, &mut Host, &request, None)?;
             let records = match taken.records {
                 Emit::Select => self.walk.texts(&response)?,
                 Emit::Copy(records) => records,
@@ -245,7 +245,7 @@ impl<'a, P: Paginator> Pages<'a, P> {
     pub fn probe(mut self) -> Result<u64> {
         let Some(request) = self.walk.request()? else { return Ok(0) };
         self.options.in_flight = 1;
-        Ok(next(&mut VecDeque::new(), &mut self.walk, &mut self.options, &mut Host, &request)?.1.count)
+        Ok(next(&mut VecDeque::new(), &mut self.walk, &mut self.options, &mut Host, &request, None)?.1.count)
     }
 }
 
@@ -318,8 +318,17 @@ pub(super) fn drive<P: Paginator, O: Outside>(
 ) -> Result<Summary> {
     let mut summary = Summary::default();
     let mut queue = VecDeque::new();
-    while let Some(request) = walk.request()? {
-        let (response, Taken { records, count, total, seam }) = next(&mut queue, walk, options, outside, &request)?;
+    loop {
+        // What is in front of the queue was asked for as what comes next.
+        let (request, pending) = match queue.pop_front() {
+            Some((request, pending)) => (request, Some(pending)),
+            None => match walk.request()? {
+                Some(request) => (request, None),
+                None => break,
+            },
+        };
+        let (response, Taken { records, count, total, seam }) =
+            next(&mut queue, walk, options, outside, &request, pending)?;
         let with = With { checkpoint: walk.checkpoint()?, total, seam };
         let flow = match records {
             Emit::Select => outside.select(response, &walk.records, &options.extra, with)?,
@@ -342,10 +351,11 @@ fn next<P: Paginator, O: Outside>(
     options: &mut Options<'_>,
     outside: &mut O,
     request: &Request,
+    pending: Option<O::Pending>,
 ) -> Result<(O::Response, Taken)> {
-    let mut response = match queue.pop_front() {
-        Some((asked, pending)) if asked == *request => outside.wait(pending)?,
-        _ => {
+    let mut response = match pending {
+        Some(pending) => outside.wait(pending)?,
+        None => {
             queue.clear();
             outside.send(request)?
         }

@@ -39,7 +39,16 @@ impl Seen {
     /// Takes in a value made of some texts; false where it was seen before.
     #[must_use]
     pub fn insert(&mut self, texts: &[&str]) -> bool {
-        let hash = texts.iter().fold(0, |hash, text| mix(hash, text.as_bytes())) & MASK;
+        self.insert_hash(texts.iter().fold(0, |hash, text| mix(hash, text.as_bytes())))
+    }
+
+    /// Takes in a value made of some numbers, see [`insert`](Seen::insert).
+    pub(super) fn insert_numbers(&mut self, numbers: &[u64]) -> bool {
+        self.insert_hash(numbers.iter().fold(0, |hash, number| mix(hash, &number.to_le_bytes())))
+    }
+
+    fn insert_hash(&mut self, hash: u64) -> bool {
+        let hash = hash & MASK;
         let digits = digits(hash);
         if self.recent.contains(&digits) || (self.anchor_life > 0 && hash == self.anchor) {
             return false;
@@ -57,6 +66,16 @@ impl Seen {
         true
     }
 
+    /// Writes what is remembered as a JSON text.
+    pub(super) fn write(&self, out: &mut String) {
+        out.push('"');
+        let anchors = self.anchors().map(digits);
+        for digits in [anchors.as_flattened(), self.recent.as_flattened()] {
+            out.push_str(std::str::from_utf8(digits).unwrap_or_default());
+        }
+        out.push('"');
+    }
+
     fn anchors(&self) -> [u64; 3] {
         [self.anchor, self.since_anchor, self.anchor_life]
     }
@@ -68,13 +87,9 @@ fn digits(value: u64) -> Digits {
 
 impl Serialize for Seen {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut text = Vec::with_capacity(8 * (self.recent.len() + 3) + 2);
-        text.push(b'"');
-        text.extend(self.anchors().into_iter().flat_map(digits));
-        text.extend_from_slice(self.recent.as_flattened());
-        text.push(b'"');
         // None of the digits has to be escaped, so nobody has to look for one that does.
-        let text = String::from_utf8(text).unwrap_or_default();
+        let mut text = String::with_capacity(8 * (self.recent.len() + 3) + 2);
+        self.write(&mut text);
         RawValue::from_string(text).map_err(serde::ser::Error::custom)?.serialize(serializer)
     }
 }

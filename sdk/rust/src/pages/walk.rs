@@ -3,12 +3,12 @@
 
 use std::cmp::Ordering;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::key::required;
 use super::place::{parse, plain};
-use super::{Keep, PageError, Paginator, Received, Seen, Source, Watermark, compare, excerpt, restore, save};
+use super::{Keep, PageError, Paginator, Received, Seen, Source, Watermark, compare, excerpt, restore};
 use crate::{Request, ResponseView, Seam};
 
 /// A paginator on its way.
@@ -34,17 +34,19 @@ pub(super) struct Walk<P> {
     pages: Seen,
     started: bool,
     done: bool,
+    /// Whether the paginator's own text has been looked at.
+    saved: bool,
 }
 
 /// What a checkpoint holds. `at` is the paginator's own.
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Checkpoint {
     at: Box<RawValue>,
     pages: Seen,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     mark: Option<String>,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default)]
     done: bool,
 }
 
@@ -84,6 +86,7 @@ impl<P: Paginator> Walk<P> {
             pages: Seen::default(),
             started: false,
             done: false,
+            saved: false,
         }
     }
 
@@ -94,9 +97,28 @@ impl<P: Paginator> Walk<P> {
         Ok(())
     }
 
-    pub(super) fn checkpoint(&self) -> Result<String, PageError> {
-        let at = RawValue::from_string(self.paginator.save()).map_err(|e| PageError::Checkpoint(e.to_string()))?;
-        Ok(save(&Checkpoint { at, pages: self.pages.clone(), mark: self.mark.clone(), done: self.done }))
+    /// What to go on from later, as the JSON text of a [`Checkpoint`]. It is written for every page, so it is put together
+    /// of texts that are there already.
+    pub(super) fn checkpoint(&mut self) -> Result<String, PageError> {
+        let at = self.paginator.save();
+        if !std::mem::replace(&mut self.saved, true) {
+            // A paginator whose text is no JSON could not be restored; one look at it tells.
+            restore::<Box<RawValue>>(&at)?;
+        }
+        let mut text = String::with_capacity(at.len() + 600);
+        text.push_str("{\"at\":");
+        text.push_str(&at);
+        text.push_str(",\"pages\":");
+        self.pages.write(&mut text);
+        if let Some(mark) = &self.mark {
+            text.push_str(",\"mark\":");
+            text.push_str(&crate::json!(mark).to_string());
+        }
+        if self.done {
+            text.push_str(",\"done\":true");
+        }
+        text.push('}');
+        Ok(text)
     }
 
     /// The next request; none at the end.
@@ -147,9 +169,9 @@ impl<P: Paginator> Walk<P> {
         {
             let last = match count {
                 1 => None,
-                _ => response.json_text(&format!("{}/{}", self.records, count - 1))?,
+                _ => response.fingerprint(&format!("{}/{}", self.records, count - 1))?,
             };
-            if !self.pages.insert(&[&count.to_string(), &first, last.as_deref().unwrap_or("")]) {
+            if !self.pages.insert_numbers(&[count, first, last.unwrap_or_default()]) {
                 return Err(PageError::Repeated { what: "page", value: request.to_string() });
             }
         }
@@ -205,8 +227,8 @@ impl<P: Paginator> Walk<P> {
         Ok(Some(newer))
     }
 
-    /// How many records there are, and the first of them.
-    fn count(&self, request: &Request, response: &dyn ResponseView) -> Result<(u64, Option<String>), PageError> {
+    /// How many records there are, and the fingerprint of the first of them.
+    fn count(&self, request: &Request, response: &dyn ResponseView) -> Result<(u64, Option<u64>), PageError> {
         let found = match response.len(&self.records)? {
             Some(0) => {
                 let text = response.json_text(&self.records)?.unwrap_or_default();
@@ -217,11 +239,11 @@ impl<P: Paginator> Walk<P> {
             }
             Some(count) => {
                 // An object has members but no element 0; its members are no records.
-                if let Some(first) = response.json_text(&format!("{}/0", self.records))? {
+                if let Some(first) = response.fingerprint(&format!("{}/0", self.records))? {
                     return Ok((count, Some(first)));
                 }
                 if self.one_object {
-                    return Ok((1, response.json_text(&self.records)?));
+                    return Ok((1, response.fingerprint(&self.records)?));
                 }
                 "an object".to_owned()
             }
