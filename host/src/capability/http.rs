@@ -339,6 +339,15 @@ impl wit::HostResponse for HttpView<'_> {
         Ok(self.looked_into(&response)?.len(&pointer).map_err(json_error))
     }
 
+    fn values(
+        &mut self,
+        response: Resource<Response>,
+        pointer: String,
+        within: String,
+    ) -> wasmtime::Result<Result<Option<String>, wit::JsonError>> {
+        Ok(self.looked_into(&response)?.values(&pointer, &within).map_err(json_error))
+    }
+
     fn fingerprint(
         &mut self,
         response: Resource<Response>,

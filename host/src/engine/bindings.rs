@@ -14,6 +14,7 @@ wasmtime::component::bindgen!({
         "ingest:connector/http.[method]response.body": trappable,
         "ingest:connector/http.[method]response.json": trappable,
         "ingest:connector/http.[method]response.len": trappable,
+        "ingest:connector/http.[method]response.values": trappable,
         "ingest:connector/http.[method]response.fingerprint": trappable,
         "ingest:connector/log.write": trappable,
         "ingest:connector/rate-limit.observe": trappable,

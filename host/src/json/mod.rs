@@ -26,6 +26,7 @@ use self::pointer::Unsure;
 use self::scan::{Cause, Stop, byte};
 
 pub(crate) use self::pointer::{escape, tokens as pointer_tokens};
+pub(crate) use self::skim::container_end;
 
 /// Deepest nesting that any limit can allow. Values are decoded by recursion, so the stack of a thread sets a bound.
 pub const MAX_DEPTH: usize = 512;
@@ -124,6 +125,19 @@ impl Document {
     pub fn len(&self, pointer: &str) -> Result<Option<u64>, JsonError> {
         let Some(span) = self.get(pointer)? else { return Ok(None) };
         self.look(|index| pointer::count(&self.body, index, span.start))
+    }
+
+    /// Returns a JSON array of the values that a pointer leads to within each element of the array at another, `null` where
+    /// it leads nowhere; none where there is no array.
+    pub fn values(&self, pointer: &str, within: &str) -> Result<Option<String>, JsonError> {
+        let tokens = pointer::tokens(within).map_err(JsonError::Pointer)?;
+        let Some(span) = self.get(pointer)?.filter(|span| byte(&self.body, span.start) == b'[') else {
+            return Ok(None);
+        };
+        // All of it is handed out.
+        self.validate()?;
+        let values = self.look(|index| pointer::values(&self.body, index, span.start, &tokens).map(Some))?;
+        Ok(values.and_then(|values| String::from_utf8(values).ok()))
     }
 
     /// Returns the span of the value at a pointer, as [`Document::get`] does, where everything around it is JSON.

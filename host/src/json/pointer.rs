@@ -52,7 +52,15 @@ pub(crate) struct Unsure;
 
 /// Finds the span of the value that the tokens lead to.
 pub(crate) fn find(bytes: &[u8], index: &Index, tokens: &[Cow<'_, str>]) -> Result<Option<Range<usize>>, Unsure> {
-    let mut at = space(bytes, super::content_start(bytes));
+    find_from(bytes, index, space(bytes, super::content_start(bytes)), tokens)
+}
+
+fn find_from(
+    bytes: &[u8],
+    index: &Index,
+    mut at: usize,
+    tokens: &[Cow<'_, str>],
+) -> Result<Option<Range<usize>>, Unsure> {
     for token in tokens {
         let found = match byte(bytes, at) {
             b'{' => member(bytes, index, at, token)?,
@@ -110,9 +118,15 @@ pub(crate) fn count(bytes: &[u8], index: &Index, start: usize) -> Result<Option<
 /// Position of the value of the member with a name; of the last one where the name comes more than once, as most
 /// parsers see it.
 fn member(bytes: &[u8], index: &Index, start: usize, name: &str) -> Result<Option<usize>, Unsure> {
+    member_and_end(bytes, index, start, name).map(|(found, _)| found)
+}
+
+/// The same, and the position after the object.
+fn member_and_end(bytes: &[u8], index: &Index, start: usize, name: &str) -> Result<(Option<usize>, usize), Unsure> {
     let mut found = None;
     let mut decoded = Vec::new();
     let mut at = first(bytes, start);
+    let mut end = space(bytes, start + 1);
     while let Some(item) = at {
         let (key, value) = value_start(bytes, item)?;
         let raw = bytes.get(key).unwrap_or_default();
@@ -125,9 +139,37 @@ fn member(bytes: &[u8], index: &Index, start: usize, name: &str) -> Result<Optio
         if same {
             found = Some(value);
         }
-        at = next(bytes, value_end(bytes, index, value))?;
+        end = value_end(bytes, index, value);
+        at = next(bytes, end)?;
     }
-    Ok(found)
+    Ok((found, space(bytes, end) + 1))
+}
+
+/// Writes a JSON array of the values that the tokens lead to within each element of the array at a position, `null` where they
+/// lead nowhere.
+pub(crate) fn values(bytes: &[u8], index: &Index, start: usize, tokens: &[Cow<'_, str>]) -> Result<Vec<u8>, Unsure> {
+    let mut out = vec![b'['];
+    let mut at = first(bytes, start);
+    while let Some(item) = at {
+        let (found, end) = match tokens.split_first() {
+            None => {
+                let end = value_end(bytes, index, item);
+                (Some(item..end), end)
+            }
+            Some((name, rest)) if byte(bytes, item) == b'{' => {
+                let (value, end) = member_and_end(bytes, index, item, name)?;
+                (value.map(|at| find_from(bytes, index, at, rest)).transpose()?.flatten(), end)
+            }
+            Some(_) => (find_from(bytes, index, item, tokens)?, value_end(bytes, index, item)),
+        };
+        if out.len() > 1 {
+            out.push(b',');
+        }
+        out.extend_from_slice(found.and_then(|span| bytes.get(span)).unwrap_or(b"null"));
+        at = next(bytes, end)?;
+    }
+    out.push(b']');
+    Ok(out)
 }
 
 /// Position of the array element with an index.

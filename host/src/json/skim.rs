@@ -81,7 +81,7 @@ pub(super) fn skim(bytes: &[u8], max_depth: usize) -> Option<Index> {
 
 /// Position after the container that starts at a position, by its brackets alone: its grammar is known to be right, or will
 /// be checked.
-pub(super) fn container_end(bytes: &[u8], start: usize) -> usize {
+pub(crate) fn container_end(bytes: &[u8], start: usize) -> usize {
     let mut strings = Strings::default();
     let mut depth = 0usize;
     let mut at = start;

@@ -35,6 +35,31 @@ fn a_pointer_finds_the_value() {
 }
 
 #[test]
+fn the_values_of_all_elements_come_at_once() {
+    let list = r#" {"l":[ {"a":{"t":[1,"]"]},"id":7} , {"id":"}\"","a":{"t":null}}, {"\u0069d":2,"a":5},{},[{"id":1}],3 ] ,"o":{}} "#;
+    for (within, values) in [
+        ("/id", r#"[7,"}\"",2,null,null,null]"#),
+        ("/a/t", r#"[[1,"]"],null,null,null,null,null]"#),
+        ("/a/t/1", r#"["]",null,null,null,null,null]"#),
+        ("/0/id", "[null,null,null,null,1,null]"),
+        ("", r#"[{"a":{"t":[1,"]"]},"id":7},{"id":"}\"","a":{"t":null}},{"\u0069d":2,"a":5},{},[{"id":1}],3]"#),
+    ] {
+        assert_eq!(document(list).values("/l", within).unwrap().as_deref(), Some(values), "{within}");
+    }
+    assert_eq!(document(list).values("/o", "/id"), Ok(None));
+    assert_eq!(document(list).values("/no", "/id"), Ok(None));
+    assert_eq!(document(r#"{"l":[]}"#).values("/l", "/id").unwrap().as_deref(), Some("[]"));
+    assert!(matches!(document(list).values("/l", "id"), Err(JsonError::Pointer(_))));
+    assert!(matches!(document(r#"{"l":[{"id":1},{"id":1x}]}"#).values("/l", "/id"), Err(JsonError::Syntax(_))));
+    // What has been decoded ahead answers the same.
+    let known = document(r#"{"l":[{"id":1},{"id":22}]}"#);
+    let elements = Elements { count: 2, first: Some(6..14), last: Some(15..24), ..Elements::default() };
+    assert!(known.know("/l", 5..25, elements));
+    assert_eq!(known.values("/l", "/id").unwrap().as_deref(), Some("[1,22]"));
+    assert_eq!((known.text("/l/0"), known.text("/l/1/id")), (Ok(Some(r#"{"id":1}"#)), Ok(Some("22"))));
+}
+
+#[test]
 fn long_arrays_are_reached_through_marks() {
     let items: Vec<String> = (0..5000).map(|id| format!(r#"{{"id":{id},"text":"{}"}}"#, "x".repeat(id % 90))).collect();
     let document = document(&format!(r#"{{"data":{{"items":[{}]}},"next":null}}"#, items.join(", ")));

@@ -16,7 +16,7 @@ mod column;
 mod error;
 mod guard;
 mod infer;
-mod instant;
+pub(crate) mod instant;
 mod number;
 mod page;
 mod presence;

@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::records::{self, Fault};
 use super::{Page, key_hash};
 use crate::json::scan::{self, Cause, Stop, byte, space};
-use crate::json::{pointer_tokens, text};
+use crate::json::{container_end, pointer_tokens, text};
 
 /// What is looked for in records.
 #[derive(Debug, Clone, Default)]
@@ -74,25 +74,37 @@ impl Survey {
     fn look(&self, bytes: &[u8], start: usize, lines: bool, extra: &[(String, String)], most: usize) -> Vec<Record> {
         let mut found = Vec::new();
         let mut scratch = Vec::new();
+        let mut keys: Vec<Option<&[u8]>> = Vec::new();
+        let way = self.cursor.as_deref().and_then(<[String]>::split_first);
         // What is beyond `most`, or malformed, ends the look.
-        let _ = records::span(bytes, start, lines, usize::MAX, &[], |bytes, at| {
+        let _ = records::span(bytes, start, lines, usize::MAX, &[], |_, at| {
             if found.len() == most {
                 return Err(Fault::NotRecords(at));
             }
-            let mut keys = vec![None; self.primary_key.len()];
+            keys.clear();
+            keys.resize(self.primary_key.len(), None);
             let mut cursor = None;
-            let end = members(bytes, at, &mut |name, value| {
-                for (part, found) in self.primary_key.iter().zip(&mut keys) {
-                    if is_name(name, part.as_bytes()) {
-                        *found = bytes.get(value.0..value.1);
+            let mut missing = keys.len() + usize::from(way.is_some());
+            let end = container_end(bytes, at);
+            if missing > 0 {
+                members(bytes, at, &mut |name, value| {
+                    for (part, found) in self.primary_key.iter().zip(&mut keys) {
+                        if found.is_none() && is_name(name, part.as_bytes()) {
+                            *found = bytes.get(value.0..value.1);
+                            missing -= 1;
+                        }
                     }
-                }
-                if let Some((first, rest)) = self.cursor.as_deref().and_then(<[String]>::split_first)
-                    && is_name(name, first.as_bytes())
-                {
-                    cursor = scalar(bytes, value, rest);
-                }
-            })?;
+                    if let Some((first, rest)) = way
+                        && cursor.is_none()
+                        && is_name(name, first.as_bytes())
+                    {
+                        cursor = scalar(bytes, value, rest);
+                        missing -= 1;
+                    }
+                    // A name that comes twice is for the decoder to refuse.
+                    missing > 0
+                })?;
+            }
             for (part, name) in keys.iter_mut().zip(&self.primary_key) {
                 let added = || extra.iter().find(|extra| extra.0 == *name).map(|extra| extra.1.trim_ascii().as_bytes());
                 *part = part.or_else(added);
@@ -116,47 +128,41 @@ fn is_name(raw: &[u8], name: &[u8]) -> bool {
     text::unescape(raw, &mut plain).is_ok() && plain == name
 }
 
-/// Takes the inside of a name, and the span of its value.
-type Visit<'a> = dyn FnMut(&[u8], (usize, usize)) + 'a;
+/// Takes the inside of a name, and the span of its value; says whether to go on.
+type Visit<'a> = dyn FnMut(&[u8], (usize, usize)) -> bool + 'a;
 
-/// Visits the members of the object at a position. Returns the position after the object.
-fn members(bytes: &[u8], at: usize, visit: &mut Visit<'_>) -> Result<usize, Stop> {
+/// Visits the members of the object at a position.
+fn members(bytes: &[u8], at: usize, visit: &mut Visit<'_>) -> Result<(), Stop> {
     let mut at = space(bytes, at + 1);
     while byte(bytes, at) == b'"' {
         let (end, _) = scan::string(bytes, at + 1)?;
         let name = bytes.get(at + 1..end).unwrap_or_default();
         let value = space(bytes, space(bytes, end + 1) + 1);
         let end = value_end(bytes, value)?;
-        visit(name, (value, end));
+        if !visit(name, (value, end)) {
+            return Ok(());
+        }
         at = space(bytes, end);
         if byte(bytes, at) == b',' {
             at = space(bytes, at + 1);
         }
     }
-    if byte(bytes, at) == b'}' { Ok(at + 1) } else { Err(scan::unexpected(bytes, at)) }
+    if byte(bytes, at) == b'}' { Ok(()) } else { Err(scan::unexpected(bytes, at)) }
 }
 
 /// The position after a value, by brackets and strings alone.
 fn value_end(bytes: &[u8], mut at: usize) -> Result<usize, Stop> {
-    let mut depth = 0_usize;
-    loop {
-        match byte(bytes, at) {
-            b'"' => at = scan::string(bytes, at + 1)?.0,
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' if depth > 0 => depth -= 1,
-            b'}' | b']' | b',' if depth == 0 => return Err(scan::unexpected(bytes, at)),
-            0 if at >= bytes.len() => return Err(Stop::new(at, Cause::End)),
-            _ if depth == 0 => {
-                // A number or a word ends where something else begins.
-                while matches!(byte(bytes, at + 1), b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'+' | b'-' | b'.') {
-                    at += 1;
-                }
+    match byte(bytes, at) {
+        b'"' => Ok(scan::string(bytes, at + 1)?.0 + 1),
+        b'{' | b'[' => Ok(container_end(bytes, at)),
+        b'}' | b']' | b',' => Err(scan::unexpected(bytes, at)),
+        0 if at >= bytes.len() => Err(Stop::new(at, Cause::End)),
+        _ => {
+            // A number or a word ends where something else begins.
+            while matches!(byte(bytes, at + 1), b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'+' | b'-' | b'.') {
+                at += 1;
             }
-            _ => {}
-        }
-        at += 1;
-        if depth == 0 {
-            return Ok(at);
+            Ok(at + 1)
         }
     }
 }
@@ -180,9 +186,11 @@ fn scalar(bytes: &[u8], value: (usize, usize), way: &[String]) -> Option<String>
     }
     let mut found = None;
     members(bytes, value.0, &mut |key, span| {
-        if is_name(key, name.as_bytes()) {
+        let is_it = is_name(key, name.as_bytes());
+        if is_it {
             found = scalar(bytes, span, rest);
         }
+        !is_it
     })
     .ok()?;
     found

@@ -10,7 +10,7 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::moment;
+use super::moment::{self, Value};
 use super::verdict::{Finding, Verdict};
 use crate::record::Record;
 
@@ -66,42 +66,63 @@ impl Border {
         let last = entries(before);
         let mut border = Self { since, lookback, now_ms, ..Self::default() };
         border.should_meet = last.iter().any(|(_, _, cursor)| Some(cursor) == border.since.as_ref());
-        for (key, text, cursor) in last {
-            border.before.insert(key, text);
-            border.remember(key, text, cursor);
-        }
-        for (key, text, cursor) in entries(so_far) {
-            border.met |= border.before.contains_key(&key);
-            border.remember(key, text, cursor);
+        let so_far = entries(so_far);
+        border.before.extend(last.iter().map(|(key, text, _)| (*key, *text)));
+        border.met = so_far.iter().any(|(key, _, _)| border.before.contains_key(key));
+        for entries in [&last, &so_far] {
+            border.remember(entries.iter().map(|(key, text, cursor)| (*key, *text, Value::of(cursor))));
         }
         border
     }
 
-    /// Takes note of a record; says whether it is there already, as it is.
-    pub(crate) fn pass(&mut self, record: &Record) -> bool {
-        let Some(key) = record.key else { return false };
-        if let Some(cursor) = &record.cursor {
-            self.remember(key, record.text, cursor.clone());
+    /// Takes note of the records of a page, of which some are left out, with the values that order them; returns the places
+    /// of those that are there already, as they are.
+    pub(crate) fn pass(&mut self, records: &[Record], values: &[Option<Value<'_>>], left_out: &[u64]) -> Vec<u64> {
+        let passed = || {
+            let all = (0..).zip(records.iter().zip(values));
+            let left = all.filter(|(place, _)| left_out.is_empty() || !left_out.contains(place));
+            left.filter_map(|(place, (record, value))| Some((place, record.key?, record, value.as_ref())))
+        };
+        let remembered = passed().filter_map(|(_, key, record, value)| Some((key, record.text, *value?)));
+        self.remember(remembered);
+        let mut known = Vec::new();
+        if !self.before.is_empty() {
+            for (place, key, record, _) in passed() {
+                let before = self.before.get(&key);
+                self.met |= before.is_some();
+                if before == Some(&record.text) {
+                    known.push(place);
+                }
+            }
         }
-        let known = self.before.get(&key);
-        self.met |= known.is_some();
-        known == Some(&record.text)
+        known
     }
 
-    fn remember(&mut self, key: u64, text: u64, cursor: String) {
+    /// Takes note of records that come one after the other.
+    fn remember<'a>(&mut self, records: impl Iterator<Item = (u64, u64, Value<'a>)> + Clone) {
         // A record of the future comes again with every read, and says nothing of where the others end.
-        if !moment::is_later(&cursor, self.now_ms, Duration::ZERO) {
-            if self.greatest.as_ref().is_none_or(|greatest| moment::compare(&cursor, greatest) == Ordering::Greater) {
-                self.floor = moment::back(&cursor, self.lookback.saturating_add(MARGIN)).or(Some(cursor.clone()));
-                self.greatest = Some(cursor.clone());
-            }
-            if self.floor.as_ref().is_some_and(|floor| moment::compare(&cursor, floor) == Ordering::Less) {
-                self.entries.remove(&key);
-                return;
+        let now_ms = self.now_ms;
+        let of_the_future = |value: &Value<'_>| value.is_later(now_ms, Duration::ZERO);
+        let mut greatest = self.greatest.as_deref().map(Value::of);
+        for (_, _, value) in records.clone() {
+            if greatest.is_none_or(|greatest| value.compare(&greatest) == Ordering::Greater) && !of_the_future(&value) {
+                greatest = Some(value);
             }
         }
-        if self.entries.len() < MAX_RECORDS || self.entries.contains_key(&key) {
-            self.entries.insert(key, (text, cursor));
+        let greatest = greatest.map(|greatest| greatest.text.to_owned());
+        if self.greatest != greatest {
+            let back = |from: &String| moment::back(from, self.lookback.saturating_add(MARGIN));
+            self.floor = greatest.as_ref().map(|from| back(from).unwrap_or_else(|| from.clone()));
+            self.greatest = greatest;
+        }
+        let floor = self.floor.clone();
+        let floor = floor.as_deref().map(Value::of);
+        for (key, text, value) in records {
+            if floor.is_some_and(|floor| value.compare(&floor) == Ordering::Less) && !of_the_future(&value) {
+                self.entries.remove(&key);
+            } else if self.entries.len() < MAX_RECORDS || self.entries.contains_key(&key) {
+                self.entries.insert(key, (text, value.text.to_owned()));
+            }
         }
         if self.entries.len() > self.prune_at.max(4_096) {
             self.prune();
@@ -110,7 +131,8 @@ impl Border {
 
     fn prune(&mut self) {
         if let Some(floor) = &self.floor {
-            self.entries.retain(|_, (_, cursor)| moment::compare(cursor, floor) != Ordering::Less);
+            let floor = Value::of(floor);
+            self.entries.retain(|_, (_, cursor)| Value::of(cursor).compare(&floor) != Ordering::Less);
         }
         self.prune_at = self.entries.len() * 2;
     }
@@ -186,10 +208,15 @@ mod tests {
         Record { key: Some(key), text, cursor: Some(cursor.to_owned()) }
     }
 
+    fn pass(border: &mut Border, records: &[Record]) -> Vec<u64> {
+        let values: Vec<_> = records.iter().map(|record| record.cursor.as_deref().map(Value::of)).collect();
+        border.pass(records, &values, &[])
+    }
+
     fn read(before: Option<&[u8]>, since: Option<&str>, records: &[Record]) -> (Border, Vec<bool>) {
         let mut border = Border::open(since.map(str::to_owned), Duration::ZERO, NOW, before, None);
-        let known = records.iter().map(|record| border.pass(record)).collect();
-        (border, known)
+        let known = pass(&mut border, records);
+        (border, (0..records.len() as u64).map(|place| known.contains(&place)).collect())
     }
 
     fn settled(border: &Border, returned: &str) -> (Option<String>, Verdict, String) {
@@ -284,7 +311,7 @@ mod tests {
         for hour in 0..24 {
             for second in 0..3_600 {
                 let cursor = format!("2023-12-01T{hour:02}:{:02}:{:02}Z", second / 60, second % 60);
-                border.pass(&record(hour * 3_600 + second, 0, &cursor));
+                pass(&mut border, &[record(hour * 3_600 + second, 0, &cursor)]);
             }
         }
         border.encode();

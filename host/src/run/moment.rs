@@ -4,6 +4,7 @@
 use std::cmp::Ordering;
 use std::time::Duration;
 
+use crate::record::instant;
 use crate::time::{date, days};
 
 /// What a text says, as far as it can be compared.
@@ -78,8 +79,8 @@ fn written(text: &str) -> Option<Written<'_>> {
         if behind.starts_with(['.', ',']) {
             let digits = behind.get(1..)?.bytes().take_while(u8::is_ascii_digit).count();
             fraction = behind.get(..=digits).filter(|_| digits > 0)?;
-            let nine: String = fraction.get(1..)?.chars().chain("000000000".chars()).take(9).collect();
-            local += nine.parse::<i128>().ok()?;
+            let nine = fraction.get(1..)?.bytes().chain(std::iter::repeat(b'0')).take(9);
+            local += nine.fold(0, |value, digit| value * 10 + i128::from(digit - b'0'));
         }
         at = 19 + fraction.len();
     }
@@ -104,6 +105,10 @@ fn written(text: &str) -> Option<Written<'_>> {
 
 /// Reads a text as a point; none where it is neither a number nor a date.
 pub(crate) fn point(text: &str) -> Option<Point> {
+    if let Some(micros) = instant::read(text.as_bytes()) {
+        // As most are written.
+        return Some(Point::Time { nanos: i128::from(micros) * 1_000, has_time: true, has_zone: true });
+    }
     if let Ok(whole) = text.parse() {
         return Some(Point::Int(whole));
     }
@@ -114,17 +119,41 @@ pub(crate) fn point(text: &str) -> Option<Point> {
     text.parse().ok().filter(|float: &f64| float.is_finite()).map(Point::Float)
 }
 
+/// A value of a field that is compared more than once.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Value<'a> {
+    pub(crate) text: &'a str,
+    point: Option<Point>,
+}
+
+impl<'a> Value<'a> {
+    pub(crate) fn of(text: &'a str) -> Self {
+        Self { text, point: point(text) }
+    }
+
+    /// Compares two values as [`compare`] does.
+    pub(crate) fn compare(&self, other: &Self) -> Ordering {
+        match (self.point, other.point) {
+            (Some(Point::Int(one)), Some(Point::Int(other))) => one.cmp(&other),
+            (Some(Point::Time { nanos: one, .. }), Some(Point::Time { nanos: other, .. })) => one.cmp(&other),
+            (Some(Point::Int(_) | Point::Float(_)), Some(Point::Int(_) | Point::Float(_))) => {
+                let float = |text: &str| text.parse::<f64>().unwrap_or(0.0);
+                float(self.text).total_cmp(&float(other.text))
+            }
+            _ => self.text.cmp(other.text),
+        }
+    }
+
+    /// Whether it is a moment later than another by more than `slack`. A number may be anything.
+    pub(crate) fn is_later(&self, than_ms: u64, slack: Duration) -> bool {
+        let limit = i128::from(than_ms) * 1_000_000 + i128::try_from(slack.as_nanos()).unwrap_or(i128::MAX / 2);
+        matches!(self.point, Some(Point::Time { nanos, .. }) if nanos > limit)
+    }
+}
+
 /// Compares two values of one field: as numbers or moments where both are such, else as texts.
 pub(crate) fn compare(one: &str, other: &str) -> Ordering {
-    match (point(one), point(other)) {
-        (Some(Point::Int(one)), Some(Point::Int(other))) => one.cmp(&other),
-        (Some(Point::Time { nanos: one, .. }), Some(Point::Time { nanos: other, .. })) => one.cmp(&other),
-        (Some(Point::Int(_) | Point::Float(_)), Some(Point::Int(_) | Point::Float(_))) => {
-            let float = |text: &str| text.parse::<f64>().unwrap_or(0.0);
-            float(one).total_cmp(&float(other))
-        }
-        _ => one.cmp(other),
-    }
+    Value::of(one).compare(&Value::of(other))
 }
 
 /// Whether two values are of a kind that has an order by itself: both numbers, or both moments.
@@ -136,10 +165,9 @@ pub(crate) fn comparable(one: &str, other: &str) -> bool {
     }
 }
 
-/// Whether a text is a moment later than another by more than `slack`. A number may be anything.
+/// Whether a text is a moment later than another by more than `slack`.
 pub(crate) fn is_later(text: &str, than_ms: u64, slack: Duration) -> bool {
-    let limit = i128::from(than_ms) * 1_000_000 + i128::try_from(slack.as_nanos()).unwrap_or(i128::MAX / 2);
-    matches!(point(text), Some(Point::Time { nanos, .. }) if nanos > limit)
+    Value::of(text).is_later(than_ms, slack)
 }
 
 /// Whether a text is a date and time without a zone.

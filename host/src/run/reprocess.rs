@@ -17,6 +17,7 @@ use super::border::Border;
 use super::commit::Folder;
 use super::deadletter::{self, DeadLetters};
 use super::lock::Lock;
+use super::moment::Value;
 use super::replay::{Recorded, ReplayError, StreamMade};
 use super::seam::Edge;
 use super::verdict::Finding;
@@ -401,15 +402,12 @@ impl MadeRead {
         if !survey.has_cursor() {
             return (None, 0);
         }
-        let before = emitted.page.leave_out.len();
-        let mut last = None;
-        for (place, record) in (0..).zip(survey.all(&emitted.page)) {
-            last = record.key.or(Some(record.text));
-            if !emitted.page.leave_out.contains(&place) && self.border.pass(&record) {
-                emitted.page.leave_out.push(place);
-            }
-        }
-        (last, (emitted.page.leave_out.len() - before) as u64)
+        let records = survey.all(&emitted.page);
+        let values: Vec<_> = records.iter().map(|record| record.cursor.as_deref().map(Value::of)).collect();
+        let known = self.border.pass(&records, &values, &emitted.page.leave_out);
+        let count = known.len() as u64;
+        emitted.page.leave_out.extend(known);
+        (records.last().map(|last| last.key.unwrap_or(last.text)), count)
     }
 
     fn unread(&self) -> Read {

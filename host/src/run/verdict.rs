@@ -10,7 +10,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::moment;
+use super::moment::Value;
 use super::queue::End;
 use super::seam::Edge;
 use crate::state::{PageEntry, SeamFound};
@@ -109,12 +109,12 @@ pub(crate) enum Sorted {
 
 impl Sorted {
     /// Whether two values that follow one another do not follow this order.
-    pub(crate) fn is_broken(self, one: &str, next: &str) -> bool {
+    pub(crate) fn is_broken(self, one: &Value<'_>, next: &Value<'_>) -> bool {
         let wrong = match self {
             Self::Ascending => Ordering::Less,
             Self::Descending => Ordering::Greater,
         };
-        moment::compare(next, one) == wrong
+        next.compare(one) == wrong
     }
 }
 

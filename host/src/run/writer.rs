@@ -15,6 +15,7 @@ use super::commit::{CommitError, Folder};
 use super::deadletter::{self, DeadLetters, NotTaken, Taken};
 use super::history::History;
 use super::keys::Keys;
+use super::moment::Value;
 use super::queue::{self, End, Item, Queue, ReadHandle, ReadReport};
 use super::recording::CommitNote;
 use super::stream::lock;
@@ -31,6 +32,9 @@ use crate::state::{
     Batch, Commit, PageChecks, PageEntry, Part, PartStatus, ReadEnd, ReadProgress, StateError, StateStore,
 };
 use crate::time::Time;
+
+/// Pages of at most this many bytes can be looked at for their cursors without a thread of its own.
+const SHORT_BYTES: usize = 256 << 10;
 
 /// When a part is full.
 #[derive(Debug, Clone)]
@@ -242,8 +246,10 @@ impl Writer {
 
     /// Whether taking an item waits for no disk and needs little time.
     fn is_quick(&self, item: &Item) -> bool {
-        let has_been_decoded = |emitted: &Emitted| emitted.ready.is_some() && !self.setup.survey.has_cursor();
-        matches!(item, Item::Page { read, emitted, .. } if has_been_decoded(emitted) && self.reads.contains_key(&read.id))
+        // Records with a cursor are gone over once more.
+        let is_short = |emitted: &Emitted| !self.setup.survey.has_cursor() || emitted.page.range.len() <= SHORT_BYTES;
+        let is_ready = |emitted: &Emitted| emitted.ready.is_some() && is_short(emitted);
+        matches!(item, Item::Page { read, emitted, .. } if is_ready(emitted) && self.reads.contains_key(&read.id))
     }
 
     fn take(&mut self, item: Item) -> Result<(), WriterError> {
@@ -514,22 +520,23 @@ impl Writer {
 /// Looks at each record of a page: leaves out those that are there already, and counts those that are out of order.
 fn survey(setup: &WriterSetup, progress: &mut Progress, emitted: &mut Emitted, checks: &mut PageChecks) {
     let records = setup.survey.all(&emitted.page);
-    let mut last = progress.log.cursor.take();
-    let mut known = Vec::new();
-    for (place, record) in (0..).zip(&records) {
-        checks.edge = record.key.or(Some(record.text));
-        if emitted.page.leave_out.contains(&place) {
-            continue;
+    let values: Vec<_> = records.iter().map(|record| record.cursor.as_deref().map(Value::of)).collect();
+    let left_out = &emitted.page.leave_out;
+    checks.edge = records.last().map(|last| last.key.unwrap_or(last.text)).or(checks.edge);
+    let known = progress.border.pass(&records, &values, left_out);
+    let before = progress.log.cursor.take();
+    checks.cursor = match &setup.sorted {
+        None => before,
+        Some((_, order)) => {
+            let taken = (0..).zip(&values).filter(|(place, _)| !left_out.contains(place));
+            let mut last = before.as_deref().map(Value::of);
+            for value in taken.filter_map(|(_, value)| value.as_ref()) {
+                checks.out_of_order += u64::from(last.is_some_and(|last| order.is_broken(&last, value)));
+                last = Some(*value);
+            }
+            last.map(|last| last.text.to_owned())
         }
-        if progress.border.pass(record) {
-            known.push(place);
-        }
-        if let (Some((_, order)), Some(cursor)) = (&setup.sorted, &record.cursor) {
-            checks.out_of_order += u64::from(last.as_ref().is_some_and(|last| order.is_broken(last, cursor)));
-            last = Some(cursor.clone());
-        }
-    }
-    checks.cursor = last;
+    };
     checks.known = known.len() as u64;
     if !known.is_empty() {
         emitted.ready = None;

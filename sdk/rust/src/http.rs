@@ -66,6 +66,23 @@ impl Response {
         self.raw.len(pointer).map_err(|e| self.json_error(e))
     }
 
+    /// Returns, as the JSON text of an array, what stands at a pointer within each element of the array at another one:
+    /// `null` where that leads nowhere. None where there is no array.
+    ///
+    /// ```no_run
+    /// # use connector_sdk::prelude::*;
+    /// # fn ids(response: &Response) -> Result<Option<String>> {
+    /// // [1,2,null] for {"items": [{"id": 1}, {"id": 2}, {}]}
+    /// response.values("/items", "/id")
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Data`] where the body is not JSON or a pointer is malformed.
+    pub fn values(&self, pointer: &str, within: &str) -> Result<Option<String>> {
+        self.raw.values(pointer, within).map_err(|e| self.json_error(e))
+    }
+
     /// Returns a number that is equal for equal JSON texts at a pointer, to know a value again without a copy of it; none
     /// where the pointer leads nowhere. It is the same in later runs.
     ///
@@ -145,6 +162,10 @@ impl ResponseView for Response {
 
     fn len(&self, pointer: &str) -> Result<Option<u64>> {
         Response::len(self, pointer)
+    }
+
+    fn values(&self, pointer: &str, within: &str) -> Result<Option<String>> {
+        Response::values(self, pointer, within)
     }
 
     fn fingerprint(&self, pointer: &str) -> Result<Option<u64>> {

@@ -28,6 +28,13 @@ pub trait ResponseView {
     /// As [`json_text`](ResponseView::json_text).
     fn len(&self, pointer: &str) -> Result<Option<u64>>;
 
+    /// Returns a JSON array of what stands at a pointer within each element of the array at another one, `null` where that
+    /// leads nowhere; none where there is no array.
+    ///
+    /// # Errors
+    /// As [`json_text`](ResponseView::json_text).
+    fn values(&self, pointer: &str, within: &str) -> Result<Option<String>>;
+
     /// Returns a number that is equal for equal JSON texts at a pointer; none where it leads nowhere.
     ///
     /// # Errors

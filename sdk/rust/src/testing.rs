@@ -79,6 +79,12 @@ impl ResponseView for Reply {
         Ok(u64::try_from(len).ok())
     }
 
+    fn values(&self, pointer: &str, within: &str) -> Result<Option<String>> {
+        let Some(Value::Array(items)) = self.at(pointer)? else { return Ok(None) };
+        let values: Vec<&Value> = items.iter().map(|item| item.pointer(within).unwrap_or(&Value::Null)).collect();
+        Ok(serde_json::to_string(&values).ok())
+    }
+
     fn fingerprint(&self, pointer: &str) -> Result<Option<u64>> {
         let hash = |value: &Value| {
             let mut hasher = DefaultHasher::new();

@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::key::{field_pointer, optional};
 use super::place::{parse, plain};
@@ -71,7 +72,11 @@ impl Watermark {
                 }
                 return Ok(());
             }
-            From::EveryRecord(pointer) => (pointer, 0..page.count),
+            From::EveryRecord(pointer) => match page.response.values(page.records, pointer)? {
+                Some(values) => return greatest_of(&values, mark, page, pointer, now_ms),
+                // One object in the place of the array.
+                None => (pointer, 0..page.count),
+            },
             From::LastRecord(pointer) => (pointer, page.count.saturating_sub(1)..page.count),
             From::FirstRecord(pointer) => (pointer, 0..page.count.min(1)),
         };
@@ -98,6 +103,56 @@ impl Watermark {
         }
         Ok(())
     }
+}
+
+/// Takes the values of a field of all records into account.
+fn greatest_of(
+    values: &str,
+    mark: &mut Option<String>,
+    page: &Received<'_>,
+    pointer: &str,
+    now_ms: u64,
+) -> Result<(), PageError> {
+    let unexpected = |e: serde_json::Error| PageError::Unexpected {
+        what: format!("values at {pointer:?} ({e})"),
+        expected: "an array",
+        value: excerpt(values),
+    };
+    let all: Vec<&RawValue> = serde_json::from_str(values).map_err(unexpected)?;
+    // The greatest as it is written, beside its text.
+    let mut greatest: Option<(&str, String)> = None;
+    for (index, value) in all.into_iter().map(RawValue::get).enumerate() {
+        // Most records of a page are older than the one before or share its value.
+        if value == "null" || greatest.as_ref().is_some_and(|(written, _)| is_below(value, written)) {
+            continue;
+        }
+        let place = || format!("value at {:?}", format!("{}/{index}{pointer}", page.records));
+        let text = text(&parse(value)?, place)?;
+        let is_greater = greatest.as_ref().is_none_or(|(_, g)| compare(&text, g) == Ordering::Greater);
+        if is_greater && !is_future(&text, now_ms) {
+            greatest = Some((value, text));
+        }
+    }
+    if let Some((_, found)) = greatest
+        && mark.as_ref().is_none_or(|m| compare(&found, m) == Ordering::Greater)
+    {
+        *mark = Some(found);
+    }
+    Ok(())
+}
+
+/// Whether a JSON value is surely not above another, since both are times or whole numbers of one form, which sort as they
+/// are written.
+fn is_below(value: &str, other: &str) -> bool {
+    let (one, two) = (value.as_bytes(), other.as_bytes());
+    if one.len() != two.len() || one > two {
+        return false;
+    }
+    let alike = one.iter().zip(two).all(|(a, b)| a == b || (a.is_ascii_digit() && b.is_ascii_digit()));
+    let is_number = one.iter().all(u8::is_ascii_digit);
+    let is_date = one.get(5) == Some(&b'-') && one.get(8) == Some(&b'-') && one.first() == Some(&b'"');
+    let has_offset = || one.iter().skip(9).any(|byte| matches!(byte, b'+' | b'-'));
+    alike && (is_number || (is_date && !has_offset()))
 }
 
 /// Whether a text is a time later than now. One without a zone may be that of a zone 14 hours ahead.
@@ -249,6 +304,36 @@ mod tests {
         let page = r#"[{"t":"2029-12-31T23:00:00Z"},{"t":"2030-01-01T01:00:00+00:00"}]"#;
         assert_eq!(after(&Watermark::ascending("t"), page, None).unwrap(), None);
         assert_eq!(after(&Watermark::greatest("t"), r#"[{"t":99999999999}]"#, None).unwrap().unwrap(), "99999999999");
+    }
+
+    #[test]
+    fn values_of_one_form_sort_as_they_are_written_and_others_are_compared() {
+        let values = [
+            r#""2024-01-01T00:00:00Z""#,
+            r#""2024-01-01T00:00:01Z""#,
+            r#""2024-01-01T01:00:00+02:00""#,
+            r#""2024-01-01T01:00:00-02:00""#,
+            r#""2024-01-01 00:00:00""#,
+            r#""2023-12-31""#,
+            "100",
+            "099",
+            "-5",
+            "-6",
+            "1e5",
+            "2e3",
+            "1.5",
+            r#""12""#,
+            r#""9a""#,
+            r#""a-b-cde-f""#,
+        ];
+        for one in values {
+            for two in values {
+                let (Ok(a), Ok(b)) = (parse(one), parse(two)) else { continue };
+                let order = compare(&plain(&a), &plain(&b));
+                assert!(!is_below(one, two) || order != Ordering::Greater, "{one} {two}");
+            }
+        }
+        assert!(is_below(values[0], values[1]) && !is_below(values[1], values[0]) && is_below("10", "11"));
     }
 
     fn after(watermark: &Watermark, body: &str, mark: Option<&str>) -> Result<Option<String>, PageError> {
