@@ -18,6 +18,7 @@
 pub mod clock;
 pub mod connection;
 pub mod duckdb;
+pub mod guest_memory;
 pub mod mock;
 pub mod program;
 pub mod recorded;

@@ -86,6 +86,10 @@ impl CliError {
     pub(crate) fn store(error: &StoreError) -> Self {
         let next = match error {
             StoreError::Key(_) => "mend the key file, or its permissions".to_owned(),
+            StoreError::NoKey(path) => format!(
+                "run it where the keyring that keeps its key is unlocked, or remove {} and store its values again",
+                path.display()
+            ),
             StoreError::Io { .. } => "check that the folder can be written and the disk has room".to_owned(),
             StoreError::Sealed(path) => {
                 format!("give it the key that it had, or remove {} and store its values again", path.display())

@@ -40,6 +40,19 @@ use super::{
 /// Request bodies beyond this are no test's wish.
 const MAX_REQUEST_BYTES: usize = 16 << 20;
 
+/// Somebody who sees each request before it is answered, and may answer it: with headers and the text of a JSON body. The
+/// client waits meanwhile, and so does everybody else.
+#[derive(Clone)]
+pub(super) struct Watcher(Arc<Look>);
+
+type Look = dyn Fn(&Received) -> Option<(Vec<(&'static str, String)>, String)> + Send + Sync;
+
+impl std::fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Watcher")
+    }
+}
+
 /// What a server is going to be.
 #[derive(Debug, Default)]
 pub struct Builder {
@@ -49,6 +62,7 @@ pub struct Builder {
     clock: Clock,
     encoding: Encoding,
     tokens: Vec<String>,
+    watcher: Option<Watcher>,
     port: u16,
 }
 
@@ -70,6 +84,7 @@ struct Shared {
     clock: Clock,
     encoding: Encoding,
     tokens: Vec<String>,
+    watcher: Option<Watcher>,
     received: Mutex<Vec<Received>>,
     /// How many requests are answered in all; later ones wait.
     answered: watch::Sender<usize>,
@@ -117,6 +132,15 @@ impl Builder {
         self
     }
 
+    /// Shows each request to somebody before it is answered.
+    #[must_use]
+    pub fn watched(
+        self,
+        look: impl Fn(&Received) -> Option<(Vec<(&'static str, String)>, String)> + Send + Sync + 'static,
+    ) -> Self {
+        Self { watcher: Some(Watcher(Arc::new(look))), ..self }
+    }
+
     /// Listens on this port instead of a free one.
     #[must_use]
     pub fn port(self, port: u16) -> Self {
@@ -139,6 +163,7 @@ impl Builder {
             clock: self.clock,
             encoding: self.encoding,
             tokens: self.tokens,
+            watcher: self.watcher,
             received: Mutex::default(),
             answered: watch::Sender::new(usize::MAX),
             in_flight: AtomicUsize::new(0),
@@ -317,7 +342,11 @@ async fn receive(State(shared): State<Arc<Shared>>, request: Request) -> Respons
     let mut answered = shared.answered.subscribe();
     // It never fails: the sender is in what this function was given.
     let _ = answered.wait_for(|answered| place < *answered).await;
-    let reply = shared.reply(&received);
+    let instead = shared.watcher.as_ref().and_then(|Watcher(look)| look(&received));
+    let reply = match instead {
+        Some((headers, body)) => Reply { headers, ..Reply::new(200, "application/json", body) },
+        None => shared.reply(&received),
+    };
     if !reply.delay.is_zero() {
         tokio::time::sleep(reply.delay).await;
     }

@@ -4,6 +4,7 @@
 
 pub mod datasette;
 pub mod httpbin;
+pub mod keyring;
 pub mod kinto;
 pub mod nginx;
 pub mod octokit;
