@@ -127,7 +127,10 @@ fn old_archives_are_removed_and_those_of_unfinished_runs_stay() -> anyhow::Resul
     let pruned = works(&connection, &["archive", "prune", "--older-than", "365d"])?.stdout;
     ensure!(pruned.starts_with("0 archives removed"), "{pruned}");
     let pruned = works(&connection, &["archive", "prune", "--keep-bytes", "0"])?.stdout;
-    ensure!(pruned.contains("1 archives of unfinished runs stay") && pruned.contains("2 archives removed"), "{pruned}");
+    ensure!(
+        pruned.contains("1 archive of an unfinished run stays") && pruned.contains("2 archives removed"),
+        "{pruned}"
+    );
     ensure!(!archive_of(&connection, &first)?.exists() && !archive_of(&connection, &second)?.exists(), "{pruned}");
     // The unfinished run goes on, and can be repeated.
     let third = connection.complete(&[])?.report;

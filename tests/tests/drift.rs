@@ -264,6 +264,34 @@ fn what_is_not_wanted_is_not_committed_and_the_run_goes_on_when_it_is() -> anyho
 }
 
 #[test]
+fn null_among_items_that_never_were_is_told_or_refused_at_any_depth() -> anyhow::Result<()> {
+    for format in ["parquet", "jsonl"] {
+        let mut stage = Stage::new(true)?;
+        stage.serve(&[json!([{"l": [1], "o": {"d": [[{"x": ["t"]}], []]}}, {"l": [], "o": {"d": []}}])]);
+        stage.connection.complete(&["--format", format])?;
+        stage.serve(&[
+            json!([{"l": [2], "o": {"d": []}}]),
+            json!([{"l": [3], "o": {"d": [[]]}}, {"l": [4], "o": {"d": [[{"x": ["t", null]}], null]}}, {"l": [null], "o": {"d": []}}]),
+        ]);
+        let (code, text) = stage.told(&["run", "--on-drift", "fail", "--format", format])?;
+        compare("drift/fail_null_item", &text.replace(format, "FORMAT"))?;
+        ensure!(code == Some(1), "{text}");
+        let taken = stage.connection.complete(&["--format", format])?;
+        let paths = ["/l/*", "/o/d/*", "/o/d/*/*/x/*"];
+        let expected = paths.map(|path| json!({"change": "nullable", "path": path, "items": true}));
+        ensure!(taken.stream("items")["drift"] == json!(expected), "{:#}", taken.stream("items")["drift"]);
+        stage.serve(&[json!([{"l": [null, 1], "o": {"d": [null]}}])]);
+        let after = stage.connection.complete(&["--on-drift", "fail", "--format", format])?;
+        ensure!(after.stream("items")["drift"] == json!([]), "{after:#?}");
+        if format == "parquet" {
+            stage.expect("null_item", &["schema", "items"], 0)?;
+            stage.expect_every_value()?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn a_field_that_a_full_reading_has_none_of_is_removed() -> anyhow::Result<()> {
     let mut stage = Stage::new(false)?;
     stage.serve(&[json!([{"a": 1, "b": {"c": 1, "d": null}}, {"a": null, "b": {"c": 1, "d": 2}}])]);
@@ -286,4 +314,45 @@ fn a_field_that_a_full_reading_has_none_of_is_removed() -> anyhow::Result<()> {
     let drift = back.stream("items")["drift"].clone();
     ensure!(drift == json!([{"change": "new", "path": "/b/d", "kind": "integer"}]), "{drift:#}");
     stage.expect("removed", &["schema", "items"], 0)
+}
+
+#[test]
+fn the_schema_is_coloured_on_a_terminal_and_nowhere_else() -> anyhow::Result<()> {
+    let mut stage = Stage::new(true)?;
+    stage.serve(&[json!([{"a": 1, "gone": 1, "odd": "x", "o": {"x": 1}}])]);
+    stage.connection.complete(&[])?;
+    stage.serve(&[json!([{"a": 1, "odd": null, "o": {"x": 1}, "new": true}])]);
+    stage.connection.complete(&[])?;
+    let mut call = host(&["schema", "items", "--out", &out(&stage)])?;
+    let piped = String::from_utf8(call.output()?.stdout)?;
+    ensure!(piped.contains("+ /new is new: boolean") && !piped.contains('\u{1b}'), "{piped:?}");
+    let terminal = |variables: &[(&str, &str)]| -> anyhow::Result<String> {
+        let mut python = Command::new("python3");
+        python.arg(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/drift/terminal.py"));
+        python.arg(call.get_program()).args(call.get_args()).env("TERM", "xterm").env_remove("NO_COLOR");
+        let ended = python.envs(variables.iter().copied()).output()?;
+        ensure!(ended.status.success(), "{ended:?}");
+        Ok(String::from_utf8(ended.stdout)?.replace("\r\n", "\n"))
+    };
+    for variables in [[("NO_COLOR", "")].as_slice(), &[]] {
+        let coloured = terminal(variables)?;
+        for piece in [
+            "\u{1b}[1mitems\u{1b}[0m, version 2 of 2",
+            "\u{1b}[2m├─ \u{1b}[0ma",
+            "\u{1b}[36minteger\u{1b}[0m",
+            "\u{1b}[33mmay be absent or null\u{1b}[0m",
+            "\u{1b}[31mgone\u{1b}[0m",
+            "\u{1b}[32m+ /new is new: boolean\u{1b}[0m",
+            "\u{1b}[33m~ /odd was in every record and is absent or null\u{1b}[0m",
+            "\u{1b}[31m- /gone is gone: integer\u{1b}[0m",
+        ] {
+            ensure!(coloured.contains(piece), "{piece:?} is not in {coloured:?}");
+        }
+        let codes = ["0", "1", "2", "31", "32", "33", "36"].map(|code| format!("\u{1b}[{code}m"));
+        assert_eq!(codes.iter().fold(coloured, |text, code| text.replace(code, "")), piped);
+    }
+    for variable in [("NO_COLOR", "1"), ("TERM", "dumb")] {
+        assert_eq!(terminal(&[variable])?, piped, "{variable:?}");
+    }
+    Ok(())
 }

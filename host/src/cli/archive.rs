@@ -226,7 +226,7 @@ fn export(args: &ExportArgs, out: &mut Out) -> Result<Exit, CliError> {
             let mut file = std::io::BufWriter::new(std::fs::File::create(path).map_err(failed)?);
             let count = har::export(reader, MAX_BODY_BYTES, &mut file)?;
             file.flush().map_err(failed)?;
-            out.line(format!("{} exchanges in {}", units::count(count), path.display()))?;
+            out.line(format!("{} in {}", units::counted(count, "exchange"), path.display()))?;
         }
         None => {
             har::export(reader, MAX_BODY_BYTES, out.raw())?;
@@ -254,13 +254,17 @@ fn prune(args: &PruneArgs, out: &mut Out) -> Result<Exit, CliError> {
     }
     let Pruned { removed, freed, left, unfinished, shared, .. } = pruned;
     if unfinished > 0 {
-        out.line(format!("{unfinished} archives of unfinished runs stay; run their commands again to finish them"))?;
+        let stay = match unfinished {
+            1 => "1 archive of an unfinished run stays; run its command again to finish it".to_owned(),
+            more => format!("{more} archives of unfinished runs stay; run their commands again to finish them"),
+        };
+        out.line(stay)?;
     }
     if shared > 0 {
         out.line(format!("{} of removed archives stay, since others share them", units::bytes(shared)))?;
     }
     let what = if args.dry_run { "would be removed" } else { "removed" };
     let (freed, left) = (units::bytes(freed), units::bytes(left));
-    out.line(format!("{} archives {what}, {freed} freed, {left} left", removed.len()))?;
+    out.line(format!("{} {what}, {freed} freed, {left} left", units::counted(removed.len() as u64, "archive")))?;
     Ok(Exit::Complete)
 }

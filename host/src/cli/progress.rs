@@ -72,7 +72,8 @@ impl Stream {
     }
 
     fn line(&self, name: &str) -> String {
-        let mut line = format!("{name}: {} records, {} pages", units::count(self.records), units::count(self.pages));
+        let (records, pages) = (units::counted(self.records, "record"), units::counted(self.pages, "page"));
+        let mut line = format!("{name}: {records}, {pages}");
         let seconds = self.started.elapsed().as_secs_f64();
         let running = self.open_reads > 0;
         if running && seconds > 0.5 {
@@ -230,7 +231,7 @@ impl Observer for Progress {
                 self.tell(screen, Level::Info, &format!("{read}: {reason}; trying again in {delay}"));
             }
             Event::Committed { stream, records } => {
-                self.tell(screen, Level::Debug, &format!("{stream}: committed {} records", units::count(records)));
+                self.tell(screen, Level::Debug, &format!("{stream}: committed {}", units::counted(records, "record")));
             }
             Event::ReadEnded { read, error } => {
                 let stream = screen.stream(&read);

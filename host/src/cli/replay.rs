@@ -84,9 +84,9 @@ fn print(report: &ReplayReport, out: &mut Out) -> Result<(), CliError> {
     for difference in report.streams.iter().filter_map(|stream| stream.first_difference.as_ref()) {
         out.line(format!("  {difference}"))?;
     }
-    let records = units::count(report.streams.iter().map(|stream| stream.records).sum());
+    let records = units::counted(report.streams.iter().map(|stream| stream.records).sum(), "record");
     out.line(match report.same {
-        true => format!("the same: {records} records of run {}", report.run),
+        true => format!("the same: {records} of run {}", report.run),
         false => format!("not the same as run {}", report.run),
     })
 }

@@ -67,17 +67,21 @@ pub(crate) async fn reprocess(args: ReprocessArgs, out: &mut Out) -> Result<Exit
     made.left_out.iter().try_for_each(|text| out.line(format!("left out: {text}")))?;
     if made.dead_letters > 0 {
         out.line(format!(
-            "{} records could not be stored; they are in {}/_dead-{}-00000.ndjson, with the reason, and the next run asks for \
-             all of them again",
-            units::count(made.dead_letters),
+            "{} could not be stored; {} in {}/_dead-{}-00000.ndjson, with the reason, and the next run asks for {} again",
+            units::counted(made.dead_letters, "record"),
+            if made.dead_letters == 1 { "it is" } else { "they are" },
             made.stream,
-            made.run
+            made.run,
+            if made.dead_letters == 1 { "it" } else { "all of them" },
         ))?;
     }
-    let (before, records) = (units::count(made.before), units::count(made.records));
     out.line(format!(
-        "{}: {records} records in {} files, in place of {before} (run {})",
-        made.stream, made.files, made.run
+        "{}: {} in {}, in place of {} (run {})",
+        made.stream,
+        units::counted(made.records, "record"),
+        units::counted(made.files.try_into().unwrap_or(u64::MAX), "file"),
+        units::count(made.before),
+        made.run
     ))?;
     Ok(Exit::Complete)
 }

@@ -212,8 +212,8 @@ pub(crate) async fn run(args: RunArgs, out: &mut Out) -> Result<Exit, CliError> 
         match retention::prune(&args.out, &retention, SystemClock::new().now_ms()) {
             Ok(pruned) if pruned.removed.is_empty() => {}
             Ok(pruned) => progress.announce(&format!(
-                "removed {} archives of earlier runs, {} freed",
-                pruned.removed.len(),
+                "removed {} of earlier runs, {} freed",
+                units::counted(pruned.removed.len() as u64, "archive"),
                 units::bytes(pruned.freed)
             )),
             Err(error) => progress.announce(&format!("old archives stay: {}", host::engine::with_sources(&error))),

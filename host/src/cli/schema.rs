@@ -221,7 +221,8 @@ fn held(fields: &Fields, field: &Field) -> String {
 fn described(kind: &Type) -> String {
     match kind {
         Type::Timestamp => "timestamp".to_owned(),
-        Type::List(item) if **item == Type::Unknown => "array".to_owned(),
+        Type::List(item) if item.kind == Type::Unknown => "array".to_owned(),
+        Type::List(item) if item.is_nullable() => format!("array of {} or null", described(item)),
         Type::List(item) => format!("array of {}", described(item)),
         kind => kind.kinds().to_string(),
     }

@@ -55,9 +55,9 @@ pub(crate) fn print(report: &Report, folder: &Path, out: &mut Out) -> Result<(),
     }
     out.line("")?;
     out.line(format!(
-        "{}: {} records in {} ({} run {})",
+        "{}: {} in {} ({} run {})",
         report.finding.verdict,
-        units::count(report.records()),
+        units::counted(report.records(), "record"),
         units::millis(report.ended_ms.saturating_sub(report.started_ms)),
         if report.resumed { "resumed" } else { "new" },
         report.run

@@ -122,10 +122,10 @@ fn show(args: &TortureArgs, score: &Score, out: &mut Out) -> Result<(), CliError
         None => String::new(),
     };
     out.line(format!(
-        "undisturbed: {} records of {} in {} requests, {}{because}",
-        units::count(true_run.records),
+        "undisturbed: {} of {} in {}, {}{because}",
+        units::counted(true_run.records, "record"),
         true_run.streams.join(", "),
-        units::count(true_run.requests),
+        units::counted(true_run.requests, "request"),
         true_run.verdict
     ))?;
     out.line(format!("of run {}", score.run))?;

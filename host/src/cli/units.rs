@@ -60,6 +60,11 @@ pub(crate) fn count(number: u64) -> String {
     text
 }
 
+/// Writes a count with its noun.
+pub(crate) fn counted(number: u64, noun: &str) -> String {
+    format!("{} {noun}{}", count(number), if number == 1 { "" } else { "s" })
+}
+
 /// Writes a text that may be of any length so that it fits a table.
 pub(crate) fn start(text: &str) -> String {
     const CHARS: usize = 60;

@@ -2,7 +2,8 @@
 //!
 //! A [`Document`] goes over its body once, by brackets and strings alone, and answers RFC 6901 pointers with spans of the
 //! body. The grammar of a value is checked when it is handed out, that of records as they are decoded, and that of what
-//! surrounds them when they are selected; where the quick look finds nothing or cannot tell, the whole body is validated.
+//! surrounds them when they are selected; where the quick look finds nothing or cannot tell, the whole body is validated. An
+//! element of a listing that is no JSON takes nothing else along (`mended`).
 //!
 //! ```ignore
 //! let document = Document::new(Bytes::from_static(br#"{"items":[{"id":1}],"next":"abc"}"#), 128);
@@ -11,6 +12,7 @@
 //! ```
 
 mod index;
+mod mended;
 mod pointer;
 pub(crate) mod scan;
 mod skim;
@@ -22,9 +24,11 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 
 use self::index::Index;
+use self::mended::Mended;
 use self::pointer::Unsure;
 use self::scan::{Cause, Stop, byte};
 
+pub(crate) use self::mended::element_end;
 pub(crate) use self::pointer::{escape, tokens as pointer_tokens};
 pub(crate) use self::skim::container_end;
 
@@ -62,12 +66,15 @@ pub struct Document {
     /// None where the body is not sound in brackets, strings and UTF-8.
     quick: OnceLock<Option<Index>>,
     exact: OnceLock<Result<Index, JsonError>>,
+    /// Of a body that is no JSON, what can be told all the same.
+    mended: OnceLock<Option<Mended>>,
 }
 
 impl Document {
     /// Takes a body; looks at nothing yet. `max_depth` counts nested arrays and objects and is at most [`MAX_DEPTH`].
     pub fn new(body: Bytes, max_depth: usize) -> Self {
-        Self { body, max_depth: max_depth.min(MAX_DEPTH), quick: OnceLock::new(), exact: OnceLock::new() }
+        let max_depth = max_depth.min(MAX_DEPTH);
+        Self { body, max_depth, quick: OnceLock::new(), exact: OnceLock::new(), mended: OnceLock::new() }
     }
 
     /// Returns the body as it came.
@@ -111,10 +118,15 @@ impl Document {
         self.look(|index| pointer::find(&self.body, index, &tokens))
     }
 
-    /// Returns the JSON text of the value at a pointer.
+    /// Returns the JSON text of the value at a pointer. For an element of a listing that is no JSON, where all else is, that is
+    /// a JSON string of (the start of) its text.
     pub fn text(&self, pointer: &str) -> Result<Option<&str>, JsonError> {
-        let Some(bytes) = self.get(pointer)?.and_then(|span| self.body.get(span)) else { return Ok(None) };
+        let Some(span) = self.get(pointer)? else { return Ok(None) };
+        let Some(bytes) = self.body.get(span.clone()) else { return Ok(None) };
         if !self.is_validated() && index::build(bytes, self.max_depth).is_err() {
+            if let Some(instead) = self.mended().and_then(|mended| mended.instead(&span)) {
+                return Ok(Some(instead));
+            }
             // Says where in the whole body.
             self.validate()?;
         }
@@ -171,8 +183,16 @@ impl Document {
         {
             return Ok(Some(found));
         }
-        // Of a body that is JSON, the exact index knows everything.
-        Ok(find(self.exact()?).unwrap_or_default())
+        match self.exact() {
+            // Of a body that is JSON, the exact index knows everything.
+            Ok(exact) => Ok(find(exact).unwrap_or_default()),
+            Err(error) => self.mended().and_then(|mended| find(&mended.index).ok()).ok_or(error),
+        }
+    }
+
+    #[cold]
+    fn mended(&self) -> Option<&Mended> {
+        self.mended.get_or_init(|| mended::mend(&self.body, self.max_depth)).as_ref()
     }
 
     fn exact(&self) -> Result<&Index, JsonError> {

@@ -127,15 +127,21 @@ fn the_verdict_on_mutated_texts_is_that_of_serde_json() {
 }
 
 #[test]
-fn what_is_handed_out_is_checked_and_nothing_is_told_of_a_body_that_is_not_sound() {
+fn what_is_handed_out_is_checked_and_nothing_is_told_of_a_body_that_is_not_sound_outside_of_a_listing() {
     let long = "x".repeat(5000);
     let bad = document(&format!(r#"{{"items":[{{"id":01}},{{"text":"{long}"}}],"next":"abc"}}"#));
     let reason = |found: Result<Option<&str>, JsonError>| found.err().map(|error| error.to_string());
     // Brackets and strings are sound, so this much can be told.
     assert_eq!(bad.len("/items"), Ok(Some(2)));
     assert_eq!(bad.len("/items/0"), Ok(Some(1)));
+    // An element that is no JSON is shown as a text, and hides nothing else.
+    assert_eq!(bad.text("/items/0"), Ok(Some(r#""{\"id\":01}""#)));
+    assert_eq!(bad.text("/other"), Ok(None));
     let number = "line 1, column 18: malformed number";
-    assert_eq!(reason(bad.text("/items/0")).as_deref(), Some(number));
+    assert_eq!(reason(bad.text("/items")).as_deref(), Some(number));
+    let bad = document(&format!(r#"{{"page":{{"id":01}},"items":[{{"text":"{long}"}}],"next":"abc"}}"#));
+    let number = "line 1, column 16: malformed number";
+    assert_eq!(reason(bad.text("/page")).as_deref(), Some(number));
     assert_eq!(reason(bad.text("/other")).as_deref(), Some(number));
 }
 

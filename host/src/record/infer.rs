@@ -8,7 +8,7 @@ use super::walk::Walker;
 use super::{Page, RecordError, instant};
 use crate::json::scan::{self, Stop, byte, space};
 use crate::json::text;
-use crate::schema::{Fields, Kinds, MAX_FIELDS, MAX_NESTED_FIELDS, Schema, Type};
+use crate::schema::{Fields, Items, Kinds, MAX_FIELDS, MAX_NESTED_FIELDS, Schema, Type};
 
 /// Widens a schema so that it holds every record of a page, whose JSON is checked on the way.
 pub(crate) fn widened(page: &Page, schema: &Schema, bounds: Bounds) -> Result<Schema, RecordError> {
@@ -183,15 +183,19 @@ fn nested(kind: &mut Type, written: bool, bytes: &[u8], at: usize) -> Result<Opt
     Walker::default().walk(bytes, at, usize::MAX).map(Some)
 }
 
-fn array(item: &mut Type, written: bool, bytes: &[u8], start: usize) -> Result<Option<usize>, Stop> {
+fn array(item: &mut Items, written: bool, bytes: &[u8], start: usize) -> Result<Option<usize>, Stop> {
     let mut at = space(bytes, start + 1);
+    let (mut nulls, mut values) = (false, false);
     while byte(bytes, at) != b']' {
+        let is_null = byte(bytes, at) == b'n';
+        (nulls, values) = (nulls || is_null, values || !is_null);
         let Some(end) = value(item, written, bytes, at)? else { return Ok(None) };
         at = space(bytes, end);
         if byte(bytes, at) == b',' {
             at = space(bytes, at + 1);
         }
     }
+    item.note(nulls, values);
     Ok(Some(at + 1))
 }
 

@@ -37,7 +37,7 @@ impl Page {
         Ok(document.select(pointer)?.map(|range| Self {
             body,
             range,
-            validated: true,
+            validated: document.is_utf8(),
             lines: false,
             extra,
             leave_out: Vec::new(),

@@ -19,7 +19,10 @@ pub(super) fn observe(group: &Group, present: usize, fields: &mut Fields) {
 fn within(column: &Column, kind: &mut Type) {
     match (&column.data, kind) {
         (Data::Struct(group), Type::Struct(fields)) => observe(group, column.values(), fields),
-        (Data::List { items, .. }, Type::List(item)) => within(items, item),
+        (Data::List { items, .. }, Type::List(item)) => {
+            item.note(items.values() < items.len(), items.values() > 0);
+            within(items, item);
+        }
         _ => {}
     }
 }
@@ -41,7 +44,9 @@ pub(super) fn lacks(group: &Group, present: usize, known: &Fields) -> bool {
 fn lacks_within(column: &Column, known: &Type) -> bool {
     match (&column.data, known) {
         (Data::Struct(group), Type::Struct(known)) => lacks(group, column.values(), known),
-        (Data::List { items, .. }, Type::List(known)) => lacks_within(items, known),
+        (Data::List { items, .. }, Type::List(known)) => {
+            known.is_always() && items.values() < items.len() || lacks_within(items, known)
+        }
         _ => false,
     }
 }

@@ -12,6 +12,7 @@ use bytes::{BufMut, BytesMut};
 use super::records::{self, Bounds, Fault};
 use super::walk::Walker;
 use super::{Page, RecordError};
+use crate::json::element_end;
 use crate::json::scan::{byte, space};
 
 /// A page taken apart.
@@ -112,13 +113,13 @@ fn spans(page: &Page) -> Option<Vec<Range<usize>>> {
         return lines(bytes, at);
     }
     if byte(bytes, at) != b'[' {
-        let end = value_end(bytes, at, false).filter(|_| byte(bytes, at) == b'{')?;
+        let end = element_end(bytes, at, false).filter(|_| byte(bytes, at) == b'{')?;
         return (space(bytes, end) == bytes.len()).then(|| std::iter::once(at..end).collect());
     }
     let mut spans = Vec::new();
     at = space(bytes, at + 1);
     loop {
-        let end = value_end(bytes, at, false)?;
+        let end = element_end(bytes, at, false)?;
         spans.push(at..end);
         at = space(bytes, end);
         match byte(bytes, at) {
@@ -134,7 +135,7 @@ fn spans(page: &Page) -> Option<Vec<Range<usize>>> {
 fn lines(bytes: &[u8], mut at: usize) -> Option<Vec<Range<usize>>> {
     let mut spans = Vec::new();
     while at < bytes.len() {
-        let whole = value_end(bytes, at, true);
+        let whole = element_end(bytes, at, true);
         let end = match whole {
             Some(end) => end,
             None => {
@@ -149,50 +150,6 @@ fn lines(bytes: &[u8], mut at: usize) -> Option<Vec<Range<usize>>> {
         at = space(bytes, end);
     }
     Some(spans)
-}
-
-/// Position after the value at a position, by brackets and strings alone. In `lines`, no string goes over the end of one.
-fn value_end(bytes: &[u8], start: usize, lines: bool) -> Option<usize> {
-    let mut open = Vec::new();
-    let mut at = start;
-    loop {
-        match *bytes.get(at)? {
-            b'"' => at = string_end(bytes, at + 1, lines)?,
-            bracket @ (b'{' | b'[') => {
-                open.push(bracket);
-                at += 1;
-            }
-            bracket @ (b'}' | b']') => {
-                if open.pop()? != if bracket == b'}' { b'{' } else { b'[' } {
-                    return None;
-                }
-                at += 1;
-            }
-            _ if open.is_empty() => {
-                let token = |byte: &u8| !matches!(byte, b',' | b'{' | b'[' | b'}' | b']' | b'"') && *byte > b' ';
-                let length = bytes.get(at..)?.iter().take_while(|byte| token(byte)).count();
-                return (length > 0).then_some(at + length);
-            }
-            _ => at += 1,
-        }
-        if open.is_empty() {
-            return Some(at);
-        }
-    }
-}
-
-/// Position after the closing quote of a string whose inside starts at a position.
-fn string_end(bytes: &[u8], mut at: usize, lines: bool) -> Option<usize> {
-    loop {
-        let rest = bytes.get(at..)?;
-        let found = if lines { memchr::memchr3(b'"', b'\\', b'\n', rest) } else { memchr::memchr2(b'"', b'\\', rest) };
-        at += found?;
-        match byte(bytes, at) {
-            b'"' => return Some(at + 1),
-            b'\\' => at += 2,
-            _ => return None,
-        }
-    }
 }
 
 impl RecordError {

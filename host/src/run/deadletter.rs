@@ -34,7 +34,7 @@ use crate::event::printable;
 use crate::json::text;
 use crate::record::{self, Appended, Bounds, RecordError, RefusedRecord, Split, Survey, Walker};
 use crate::sink::{Sealed, Sink, SinkError};
-use crate::state::{Part, StateError, StateStore};
+use crate::state::Part;
 
 /// What the name of each file of dead letters starts with.
 const PREFIX: &str = "_dead-";
@@ -59,18 +59,6 @@ pub(crate) fn names(run: &str, from: usize) -> impl Iterator<Item = String> + Se
 /// The number of a run's next file of dead letters.
 pub(crate) fn next_number(run: &str, known: &[Part]) -> usize {
     sinks::next_number(&format!("{PREFIX}{run}-"), known)
-}
-
-/// How many records of a batch were stored, and how many could not be.
-pub(crate) fn of_batch(state: &mut dyn StateStore, batch: i64) -> Result<(u64, u64), StateError> {
-    let (mut records, mut refused) = (0, 0);
-    for read in state.reads(batch)? {
-        for page in state.pages(read.id)? {
-            records += page.records;
-            refused += page.refused;
-        }
-    }
-    Ok((records, refused))
 }
 
 /// A page of which everything that can be stored was taken.

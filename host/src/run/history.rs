@@ -93,7 +93,7 @@ pub(crate) fn close(
 pub(crate) fn is_told_by(change: &Change, removed: &[Change]) -> bool {
     let is_gone =
         |path: &String| removed.iter().any(|one| matches!(one, Change::Removed { path: gone, .. } if gone == path));
-    matches!(change, Change::Nullable { path } if is_gone(path))
+    matches!(change, Change::Nullable { path, items: false } if is_gone(path))
 }
 
 fn version(schema: &Schema, changes: &[Change], at_ms: u64) -> SchemaVersion {

@@ -47,6 +47,7 @@ pub use self::lock::LockError;
 pub use self::open::{Described, Network, OpenError, Opened};
 pub use self::queue::WriterGone;
 pub use self::report::Report;
+pub(crate) use self::verdict::plural;
 pub use self::verdict::{Finding, Verdict};
 pub use self::writer::{PartLimits, WriterError};
 

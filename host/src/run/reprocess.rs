@@ -316,7 +316,7 @@ fn finish(folder: &Folder, stream: &str, state: &mut Sqlite) -> Result<(), Repro
     let reads = state.reads(batch.id)?;
     let mut pages = 0;
     for read in &reads {
-        pages += state.pages(read.id)?.len();
+        pages += state.page_count(read.id)?;
     }
     let empty = pages == 0 && state.parts(stream)?.iter().all(|part| part.batch != batch.id);
     let ended = reads.iter().all(|read| matches!(read.status, ReadStatus::Complete | ReadStatus::Lacking));

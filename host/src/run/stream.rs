@@ -17,7 +17,7 @@ use super::read::{self, Lookback, ReadSetup};
 use super::recording::StreamNote;
 use super::report::{ReadEntry, StreamReport};
 use super::tally::Tally;
-use super::verdict::{Finding, Sorted, Verdict};
+use super::verdict::{Finding, Sorted, Verdict, plural};
 use super::writer::{self, PartLimits, WriterError, WriterSetup};
 use super::{CommitError, Format, OpenError, Stop, sinks};
 use crate::capability::storage::Committed;
@@ -200,7 +200,7 @@ async fn read_batch(
     let (Plan { batch, reads, gone }, known, schema, shown, refused) = {
         let mut state = lock(&setup.state);
         let plan = plan::plan(&mut *state, stream, partitions, wishes)?;
-        let (_, refused) = deadletter::of_batch(&mut *state, plan.batch.id)?;
+        let (_, refused) = state.record_counts(plan.batch.id)?;
         (plan, state.parts(stream)?, state.schema(stream)?, known_schema(&mut *state, stream)?, refused)
     };
     report.mode = match (setup.limit, batch.mode) {
@@ -374,7 +374,7 @@ async fn read_one(setup: &StreamSetup, read_setup: &ReadSetup, read: &Read) -> (
         Some(id) => format!("{stream}/{id}").into(),
         None => stream.as_str().into(),
     };
-    let pages = lock(&setup.state).pages(read.id).map_or(0, |pages| pages.len() as u64);
+    let pages = lock(&setup.state).page_count(read.id).unwrap_or(0);
     let handle = Arc::new(ReadHandle::new(read.id, label, pages));
     let mut stop = setup.stop.clone();
     let result = tokio::select! {
@@ -437,8 +437,9 @@ fn close_schema(
         setup.tally.drifted(stream, &closing.removed);
         if let (Policy::Fail, true, Some(first)) = (setup.policy(), batch.staged, closing.removed.first()) {
             return Ok(Some(format!(
-                "{first}; none of the {records} records of this reading has it, so the old data stays in place; see what was known with \
-                 `host schema {stream}`, and go on with --on-drift evolve"
+                "{first}; this reading, of {}, has none of it, so the old data stays in place; see what was known with `host schema \
+                 {stream}`, and go on with --on-drift evolve",
+                plural(records, "record")
             )));
         }
         state.put_known_schema(stream, &setup.run, &closing.version)?;
@@ -492,7 +493,7 @@ fn lacking(
     batch: &Batch,
     report: &mut StreamReport,
 ) -> Result<BatchStatus, StateError> {
-    let (records, refused) = deadletter::of_batch(state, batch.id)?;
+    let (records, refused) = state.record_counts(batch.id)?;
     // Reads that ended in an earlier run are not among those of this one.
     let earlier = refused.saturating_sub(report.dead_letters);
     let parts = state.parts(stream)?;

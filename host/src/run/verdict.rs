@@ -232,7 +232,10 @@ impl PageLog {
         if let Some(total) = self.last_total
             && total != came
         {
-            finding.add(Verdict::Incomplete, format!("{came} records came, and the API says that there are {total}"));
+            finding.add(
+                Verdict::Incomplete,
+                format!("{} came, and the API says that there are {total}", plural(came, "record")),
+            );
         }
         if self.missed > 0 {
             finding.add(

@@ -22,6 +22,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::deadletter::{self, is_dead};
 use super::lock::Lock;
 use super::replay::{Recorded, ReplayError};
+use super::verdict::plural;
 use super::{LockError, run_folder, state_path};
 use crate::engine::{Engine, with_sources};
 use crate::event::Observer;
@@ -156,7 +157,11 @@ fn files(out: &Path, stream: &str, parts: &[Part]) -> Check {
             Ok(_) => match rows(&path) {
                 Err(error) => check.damage.push(format!("{name} cannot be read: {error}")),
                 Ok(rows) if rows != part.records => {
-                    check.damage.push(format!("{name} has {rows} records, and its commit says {}", part.records));
+                    check.damage.push(format!(
+                        "{name} has {}, and its commit says {}",
+                        plural(rows, "record"),
+                        part.records
+                    ));
                 }
                 Ok(_) => {}
             },
@@ -169,7 +174,7 @@ fn files(out: &Path, stream: &str, parts: &[Part]) -> Check {
             check.damage.push(format!("{name} is of no commit, and readers see it"));
         }
     }
-    check.looked_at = format!("{looked} files");
+    check.looked_at = plural(looked, "file");
     check
 }
 
@@ -221,7 +226,7 @@ fn pages(out: &Path, stream: &str, state: &mut dyn StateStore) -> Result<Check, 
         for read in state.reads(batch)? {
             let label = read.partition.as_ref().map_or(String::new(), |(id, _)| format!("{id}: "));
             let pages = state.pages(read.id)?;
-            looked += pages.len();
+            looked += pages.len() as u64;
             in_pages += pages.iter().map(|page| page.records).sum::<u64>();
             refused += pages.iter().map(|page| page.refused).sum::<u64>();
             if let Some((at, page)) = (0..).zip(&pages).find(|(at, page)| page.seq != *at) {
@@ -239,10 +244,10 @@ fn pages(out: &Path, stream: &str, state: &mut dyn StateStore) -> Result<Check, 
                 .push(format!("{refused} of its records could not be stored, and its dead letters are {letters}"));
         }
         if in_pages > in_parts {
-            check.damage.push(format!("its pages have {in_pages} records, and its files {in_parts}"));
+            check.damage.push(format!("its pages have {}, and its files {in_parts}", plural(in_pages, "record")));
         }
     }
-    check.looked_at = format!("{looked} pages");
+    check.looked_at = plural(looked, "page");
     Ok(check)
 }
 
@@ -271,7 +276,7 @@ fn archive(folder: &Path, check: &mut Check) {
             }
         }
     }
-    check.looked_at = format!("{count} exchanges");
+    check.looked_at = plural(count, "exchange");
 }
 
 async fn replay(
@@ -292,7 +297,7 @@ async fn replay(
             return Ok(());
         }
     };
-    check.looked_at = format!("{} pages", report.streams.iter().map(|stream| stream.pages).sum::<u64>());
+    check.looked_at = plural(report.streams.iter().map(|stream| stream.pages).sum(), "page");
     check.damage.extend(report.streams.iter().filter_map(|stream| stream.first_difference.clone()));
     check.damage.extend(recorded.against_log(state)?);
     for stream in &report.streams {

@@ -72,7 +72,8 @@ fn named(root: &Value, schema: &Map<String, Value>, name: &str, depth: usize) ->
         "string" if schema.get("format").and_then(Value::as_str) == Some("date-time") => Type::Timestamp,
         "string" => Type::Text(Kinds::TEXT),
         "array" => {
-            Type::List(Box::new(schema.get("items").map_or(Type::Unknown, |items| kind(root, items, depth + 1))))
+            let items = schema.get("items").map_or(Type::Unknown, |items| kind(root, items, depth + 1));
+            Type::List(Box::new(items.into()))
         }
         "object" => {
             let mut fields = Fields::default();
@@ -102,7 +103,7 @@ mod tests {
         assert_eq!(schema.fields.get("z"), Some(&Type::Text(Kinds::TEXT)));
         assert_eq!(schema.fields.get("a"), Some(&Type::Timestamp));
         assert_eq!(schema.fields.get("n"), Some(&Type::Float));
-        assert_eq!(schema.fields.get("l"), Some(&Type::List(Box::new(Type::Bool))));
+        assert_eq!(schema.fields.get("l"), Some(&Type::List(Box::new(Type::Bool.into()))));
         assert_eq!(schema.fields.get("x"), Some(&Type::Unknown));
         assert_eq!(schema.fields.get("m"), Some(&Type::Text(Kinds::INTEGER.with(Kinds::TEXT))));
         assert!(matches!(schema.fields.get("u"), Some(Type::Struct(fields)) if fields.len() == 2));

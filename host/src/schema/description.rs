@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Field, Fields, Form, Kinds, Schema, Type};
+use super::{Field, Fields, Form, Items, Kinds, Schema, Type};
 
 /// Why a description gives no schema.
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +22,7 @@ impl Schema {
     /// Only where it is so, a field has `"column"` (its column has another name), `"beside"` (it is a column that holds what
     /// does not fit that of this field, in the form `"form"`), `"holds"` (kinds of values that are text), `"wide": true` (whole
     /// numbers beyond 2^53), `"written": true` (the column is in a file), `"seen": false` (in no record of the reading so far)
-    /// and `"gone": true`. Of an object, `"old": true` says that a field which comes later is missing in some, and
+    /// and `"gone": true`. Items have `nullable` and `seen` as fields do. Of an object, `"old": true` says that a field which comes later is missing in some, and
     /// `"closed": true` that it takes no more names in.
     pub fn to_description(&self) -> Value {
         let mut all = Map::new();
@@ -100,6 +100,10 @@ fn describe_type(kind: &Type, all: &mut Map<String, Value>) {
         Type::List(item) => {
             let mut items = Map::new();
             describe_type(item, &mut items);
+            items.insert("nullable".to_owned(), json!(item.nullable));
+            if !item.seen {
+                items.insert("seen".to_owned(), json!(false));
+            }
             all.insert("items".to_owned(), Value::Object(items));
         }
         _ => {}
@@ -164,7 +168,12 @@ fn read_type(object: &Value, path: &str) -> Result<Type, DescriptionError> {
         Some("object") => Type::Struct(read_fields(object, path)?),
         Some("array") => {
             let items = object.get("items").ok_or_else(|| DescriptionError::Malformed(format!("{path}/items")))?;
-            Type::List(Box::new(read_type(items, &format!("{path}/items"))?))
+            let kind = read_type(items, &format!("{path}/items"))?;
+            Type::List(Box::new(Items {
+                kind,
+                nullable: flag(items, "nullable", true),
+                seen: flag(items, "seen", true),
+            }))
         }
         _ => return Err(DescriptionError::Malformed(format!("{path}/type"))),
     })
@@ -178,11 +187,12 @@ mod tests {
     fn a_description_is_read_back() -> Result<(), DescriptionError> {
         let inner = [("a.b".to_owned(), Type::Json(Kinds::OBJECT)), (String::new(), Type::Timestamp)];
         let inner: Fields = inner.into_iter().collect();
+        let tags = Items { kind: Type::Text(Kinds::TEXT), nullable: true, seen: true };
         let fields = [
             ("id".to_owned(), Type::Int { wide: true }),
             ("n".to_owned(), Type::Int { wide: false }),
             ("owner".to_owned(), Type::Struct(inner)),
-            ("tags".to_owned(), Type::List(Box::new(Type::List(Box::new(Type::Text(Kinds::TEXT)))))),
+            ("tags".to_owned(), Type::List(Box::new(Type::List(Box::new(tags)).into()))),
             ("never".to_owned(), Type::Unknown),
             ("hollow".to_owned(), Type::Struct(Fields::default())),
             ("x".to_owned(), Type::Float),

@@ -7,11 +7,12 @@
 //! | new | a field that no complete reading had, or that came back after it was removed |
 //! | type | a field has values of another scalar kind; a whole number where there were fractions is none |
 //! | structure | a field has an object or an array where it had none, or anything else where it had one |
-//! | nullable | a field that every record had is absent or null in one |
+//! | nullable | a field that every record had is absent or null in one; an array has null among its items, and none had |
 //! | removed | a whole complete reading, of at least one record, had none of it |
 //!
 //! A full reading counts for every field. An incremental one brings some records, and says that a field is removed only if
-//! every record before had it. That a field is never null in one reading is no promise, and no change.
+//! every record before had it; of the fields of objects in arrays, only if it brought such objects. That a field is never null
+//! in one reading is no promise, and no change.
 //!
 //! While the first reading is under way nothing is known to differ from, and fields that come late are no drift. But a column
 //! that is written and does not hold what comes then is: from there on, values are in a column beside it.
@@ -101,6 +102,9 @@ pub enum Change {
     Nullable {
         /// Where.
         path: String,
+        /// Whether it is an array's items, of which none was null.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        items: bool,
     },
 }
 
@@ -121,7 +125,7 @@ impl Change {
             | Self::Removed { path, .. }
             | Self::Type { path, .. }
             | Self::Structure { path, .. }
-            | Self::Nullable { path } => path,
+            | Self::Nullable { path, .. } => path,
         }
     }
 }
@@ -135,7 +139,10 @@ impl fmt::Display for Change {
                 write!(out, "{path} was {from} and is {to}")?;
                 column.as_ref().map_or(Ok(()), |column| write!(out, ", kept in {column}"))
             }
-            Self::Nullable { path } => write!(out, "{path} was in every record and is absent or null"),
+            Self::Nullable { path, items: true } => write!(out, "{path} was never null and is null in an array"),
+            Self::Nullable { path, items: false } => {
+                write!(out, "{path} was in every record and is absent or null")
+            }
         }
     }
 }
@@ -160,9 +167,9 @@ fn own(fields: &Fields) -> impl Iterator<Item = &Field> {
 pub(crate) fn held(fields: &Fields, field: &Field) -> String {
     match &field.kind {
         Type::Timestamp if fields.kinds(field) == Kinds::TEXT => "timestamp".to_owned(),
-        Type::List(item) if fields.kinds(field) == Kinds::ARRAY => match &**item {
+        Type::List(item) if fields.kinds(field) == Kinds::ARRAY => match &item.kind {
             Type::Unknown => "array".to_owned(),
-            item => format!("array of {}", item.kinds()),
+            kind => format!("array of {}", kind.kinds()),
         },
         _ => fields.kinds(field).to_string(),
     }
@@ -179,7 +186,7 @@ fn compare_objects(known: Option<&Fields>, now: &Fields, path: &str, changes: &m
         match known.field(&field.name) {
             Some(before) if !before.gone => {
                 if before.is_always() && now.is_nullable(field) {
-                    changes.push(Change::Nullable { path: path.clone() });
+                    changes.push(Change::Nullable { path: path.clone(), items: false });
                 }
                 compare_fields((known, before), (now, field), &path, changes);
             }
@@ -190,7 +197,7 @@ fn compare_objects(known: Option<&Fields>, now: &Fields, path: &str, changes: &m
     let any = now.objects > 0 || now.old;
     for before in known.into_iter().flat_map(own).filter(|field| any && field.is_always()) {
         if now.field(&before.name).is_none_or(|field| !field.seen && now.is_nullable(field)) {
-            changes.push(Change::Nullable { path: place(path, before) });
+            changes.push(Change::Nullable { path: place(path, before), items: false });
         }
     }
 }
@@ -223,6 +230,9 @@ fn compare_types(known: Option<&Type>, now: &Type, path: &str, changes: &mut Vec
         (Some(Type::Struct(known)), Type::Struct(now)) => compare_objects(Some(known), now, path, changes),
         (Some(Type::List(known)), Type::List(now)) => {
             let path = format!("{path}/*");
+            if known.is_always() && now.is_nullable() {
+                changes.push(Change::Nullable { path: path.clone(), items: true });
+            }
             let kinds = known.kinds();
             let may_be = if kinds.contains(Kinds::NUMBER) { kinds.with(Kinds::INTEGER) } else { kinds };
             for kind in now.kinds().without(may_be).each() {
@@ -261,7 +271,7 @@ fn beside(known: Option<(&Fields, &Field)>, now: &Fields, field: &Field, path: &
             };
             let kinds = field.kind.kinds();
             let from = match &field.kind {
-                Type::List(item) if **item != Type::Unknown => format!("array of {}", item.kinds()),
+                Type::List(item) if item.kind != Type::Unknown => format!("array of {}", item.kinds()),
                 Type::Timestamp => "timestamp".to_owned(),
                 _ => kinds.to_string(),
             };
@@ -299,10 +309,15 @@ fn find_removed(known: &Fields, now: &Fields, full: bool, path: &str, changes: &
 
 fn removed_in(known: &Type, now: &Type, full: bool, path: &str, changes: &mut Vec<Change>) {
     match (known, now) {
-        (Type::Struct(known), Type::Struct(now)) => find_removed(known, now, full, path, changes),
+        (Type::Struct(known), Type::Struct(now)) if full || came(now) => find_removed(known, now, full, path, changes),
         (Type::List(known), Type::List(now)) => removed_in(known, now, full, &format!("{path}/*"), changes),
         _ => {}
     }
+}
+
+/// Whether a reading had such objects. What is new may have none in its arrays, which says nothing of their fields.
+fn came(fields: &Fields) -> bool {
+    own(fields).any(|field| field.seen)
 }
 
 /// How far a reading is.
@@ -363,8 +378,14 @@ fn carry(known: &Fields, now: &mut Fields, reading: Reading) {
 
 fn carry_type(known: &Type, now: &mut Type, reading: Reading) {
     match (known, now) {
-        (Type::Struct(known), Type::Struct(now)) => carry(known, now, reading),
-        (Type::List(known), Type::List(now)) => carry_type(known, now, reading),
+        (Type::Struct(known), Type::Struct(now)) => {
+            let told = reading == Reading::Full || came(now);
+            carry(known, now, if told { reading } else { Reading::UnderWay });
+        }
+        (Type::List(known), Type::List(now)) => {
+            now.note(known.nullable, known.seen);
+            carry_type(known, now, reading);
+        }
         _ => {}
     }
 }
@@ -438,6 +459,33 @@ mod tests {
     }
 
     #[test]
+    fn null_among_items_that_never_were_is_drift_at_any_depth() {
+        let none: [&str; 0] = [];
+        let known = r#"{"l":[1],"d":[[[{"x":["t"]}]],[]],"e":[],"n":[null,1]}"#;
+        assert_eq!(between(known, r#"{"l":[],"d":[[],[[]]],"e":[],"n":[1]}"#), none);
+        let line = |path: &str| format!("{path} was never null and is null in an array");
+        assert_eq!(between(known, r#"{"l":[2,null],"d":[],"e":[null],"n":[null]}"#), [line("/l/*")]);
+        assert_eq!(
+            between(known, r#"[{"l":[null],"d":[null,[[{"x":[null]},null],null]],"e":[],"n":[]}]"#),
+            [line("/l/*"), line("/d/*"), line("/d/*/*"), line("/d/*/*/*"), line("/d/*/*/*/x/*")]
+        );
+        // What was null once may be null, and an array that goes elsewhere as a whole says nothing of these items.
+        let before = full(&[known]);
+        let now = read(&before, &[r#"{"l":[null],"d":[],"e":[],"n":[]}"#]);
+        let after = known_after(Some(&before), &now, Reading::Incremental);
+        assert_eq!(drift(Some(&after), &read(&after, &[r#"{"l":[null,3],"d":[],"e":[],"n":[]}"#])), []);
+        let now = read(&before, &[r#"{"l":[null,"x"],"d":[],"e":[],"n":[]}"#]);
+        assert_eq!(
+            lines(&drift(Some(&before), &now)),
+            ["/l was array of integer and is array of other items, kept in l__json"]
+        );
+        // A declared type of items that never came promises nothing.
+        let declared = Schema::from_json_schema(r#"{"properties":{"l":{"items":{"type":"integer"}}}}"#);
+        let declared = known_after(None, &read(&declared.unwrap_or_default(), &[r#"{"l":[]}"#]), Reading::Full);
+        assert_eq!(drift(Some(&declared), &read(&declared, &[r#"{"l":[null]}"#])), []);
+    }
+
+    #[test]
     fn a_written_column_keeps_its_type_and_says_where_the_rest_is() {
         let known = full(&[r#"{"a":1,"f":0.5,"l":[1],"o":{"x":"t"},"t":"x"}"#]);
         let pages = [
@@ -497,7 +545,20 @@ mod tests {
         assert_eq!(lines(&drift(Some(&after), &read(&next, &[r#"{"a":3}"#]))), ["/a is new: integer"]);
         let after = known_after(Some(&after), &read(&next, &[r#"{"a":3}"#]), Reading::Incremental);
         assert!(after.fields.field("a").is_some_and(|field| !field.is_gone()));
+        // What is new had no such objects.
+        let known = full(&[r#"{"l":[{"x":1,"y":1}]}"#]);
+        let mut now = known.clone();
+        now.forget_seen();
+        let now = read(&now, &[r#"[{"l":[]},{"l":[null]}]"#]);
+        assert_eq!(removed(&known, &now, false), []);
+        assert_eq!(lines(&removed(&known, &now, true)), ["/l/*/x is gone: integer", "/l/*/y is gone: integer"]);
+        let after = known_after(Some(&known), &now, Reading::Incremental);
+        assert!(
+            matches!(after.fields.get("l"), Some(Type::List(items)) if matches!(&items.kind, Type::Struct(fields) if !fields.iter().any(Field::is_gone)))
+        );
+        let (known, now) = (after, read(&now, &[r#"{"l":[{"y":1}]}"#]));
+        assert_eq!(lines(&removed(&known, &now, false)), ["/l/*/x is gone: integer"]);
         // A reading under way says nothing of what is gone.
-        assert!(known_after(Some(&known), &now, Reading::UnderWay).fields.iter().all(|field| !field.is_gone()));
+        assert!(!known_after(Some(&known), &now, Reading::UnderWay).fields.iter().any(Field::is_gone));
     }
 }

@@ -79,8 +79,7 @@ fn describe_kind(kind: &Type, types: Vec<&str>, alone: bool, all: &mut Map<Strin
         Type::List(item) if !has_other(kind, alone) => {
             let mut items = Map::new();
             let mut types = names(item.kinds());
-            if !types.is_empty() {
-                // Whether an item was null is not kept.
+            if !types.is_empty() && !item.is_always() {
                 types.push("null");
             }
             describe_kind(item, types, true, &mut items);
@@ -140,7 +139,7 @@ mod tests {
             ("id".to_owned(), Type::Int { wide: true }),
             ("n".to_owned(), Type::Float),
             ("o".to_owned(), Type::Struct(inner)),
-            ("l".to_owned(), Type::List(Box::new(Type::Text(Kinds::TEXT)))),
+            ("l".to_owned(), Type::List(Box::new(Type::Text(Kinds::TEXT).into()))),
             ("never".to_owned(), Type::Unknown),
         ];
         let mut schema = Schema { fields: fields.into_iter().collect() };

@@ -56,8 +56,59 @@ pub enum Type {
     Json(Kinds),
     /// An object.
     Struct(Fields),
-    /// An array, and the type of its items.
-    List(Box<Type>),
+    /// An array, and what its items are.
+    List(Box<Items>),
+}
+
+/// The items of an array.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Items {
+    /// Their type.
+    pub kind: Type,
+    /// Whether one of them was null.
+    pub(crate) nullable: bool,
+    /// Whether one of them had a value.
+    pub(crate) seen: bool,
+}
+
+impl Items {
+    /// Returns whether every item had a value.
+    #[must_use]
+    pub fn is_always(&self) -> bool {
+        self.seen && !self.nullable
+    }
+
+    /// Returns whether an item was null.
+    #[must_use]
+    pub fn is_nullable(&self) -> bool {
+        self.nullable
+    }
+
+    /// Notes whether items were null, and whether they had values.
+    pub(crate) fn note(&mut self, nulls: bool, values: bool) {
+        self.nullable |= nulls;
+        self.seen |= values;
+    }
+}
+
+impl From<Type> for Items {
+    fn from(kind: Type) -> Self {
+        Self { kind, ..Self::default() }
+    }
+}
+
+impl std::ops::Deref for Items {
+    type Target = Type;
+
+    fn deref(&self) -> &Type {
+        &self.kind
+    }
+}
+
+impl std::ops::DerefMut for Items {
+    fn deref_mut(&mut self) -> &mut Type {
+        &mut self.kind
+    }
 }
 
 /// What is known of a stream's records.
@@ -86,7 +137,8 @@ impl Type {
                 if one.names() > MAX_NESTED_FIELDS { Json(kinds) } else { Struct(one) }
             }
             (List(mut one), List(two)) => {
-                one.join(*two);
+                one.note(two.nullable, two.seen);
+                one.join(two.kind);
                 List(one)
             }
             (Json(_) | Struct(_) | List(_), _) | (_, Json(_) | Struct(_) | List(_)) => Json(kinds),
@@ -180,7 +232,7 @@ mod tests {
         use Type::{Bool, Float, List, Timestamp, Unknown};
         let int = Type::Int { wide: false };
         let wide = Type::Int { wide: true };
-        let list = || List(Box::new(Unknown));
+        let list = || List(Box::default());
         let text = |kinds: &[Kinds]| Type::Text(kinds.iter().fold(Kinds::NONE, |all, one| all.with(*one)));
         let json = |kinds: &[Kinds]| Type::Json(kinds.iter().fold(Kinds::NONE, |all, one| all.with(*one)));
         let string = || text(&[Kinds::TEXT]);
@@ -197,7 +249,7 @@ mod tests {
             (object("a", Bool), list(), json(&[Kinds::OBJECT, Kinds::ARRAY])),
             (object("a", Bool), int.clone(), json(&[Kinds::OBJECT, Kinds::INTEGER])),
             (json(&[Kinds::ARRAY]), string(), json(&[Kinds::ARRAY, Kinds::TEXT])),
-            (List(Box::new(int)), List(Box::new(Float)), List(Box::new(Float))),
+            (List(Box::new(int.into())), List(Box::new(Float.into())), List(Box::new(Float.into()))),
         ] {
             assert_eq!(joined(one.clone(), two.clone()), both);
             assert_eq!(joined(two, one), both);

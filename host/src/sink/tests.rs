@@ -142,6 +142,39 @@ fn both_formats_hash_keys_and_pages_alike() {
 }
 
 #[test]
+fn both_formats_see_null_among_items_alike() {
+    let items = |schema: &Schema, name: &str| match schema.fields.get(name) {
+        Some(Type::List(items)) => (items.is_nullable(), items.is_always()),
+        other => unreachable!("{other:?}"),
+    };
+    let folder = folder();
+    let mut sinks: [Box<dyn Sink>; 2] = [Box::new(parquet(folder.path(), SMALL)), Box::new(lines(folder.path()))];
+    for sink in &mut sinks {
+        take(sink.append(&page(r#"[{"id":1,"a":[1],"b":[],"c":[[1]]},{"id":2,"a":[]}]"#)));
+        take(sink.seal());
+        let schema = sink.schema();
+        assert_eq!(
+            [items(schema, "a"), items(schema, "b"), items(schema, "c")],
+            [(false, true), (false, false), (false, true)]
+        );
+        // What is refused says nothing.
+        assert!(sink.append(&page(r#"[{"id":3,"a":[null]},{"id":4,"a":[1,]}]"#)).is_err());
+        take(sink.append(&page(r#"[{"id":3,"a":[2,null],"b":[null],"c":[[null]]}]"#)));
+        take(sink.seal());
+        let schema = sink.schema();
+        assert_eq!(
+            [items(schema, "a"), items(schema, "b"), items(schema, "c")],
+            [(true, false), (true, false), (false, true)]
+        );
+        let inner = match schema.fields.get("c") {
+            Some(Type::List(outer)) => outer.kind.clone(),
+            other => unreachable!("{other:?}"),
+        };
+        assert!(matches!(inner, Type::List(inner) if inner.is_nullable()));
+    }
+}
+
+#[test]
 fn lines_hold_the_records_as_they_came() {
     let folder = folder();
     let mut sink = lines(folder.path());

@@ -5,9 +5,12 @@
 //! open until all its reads are complete, and then becomes part of the stream's data; where it replaces others (a full
 //! reading of a stream that has data already), its parts stay hidden until then.
 
+mod borders;
 mod budgets;
 mod checks;
+mod commits;
 mod patience;
+mod rows;
 mod schemas;
 mod sqlite;
 
@@ -330,6 +333,10 @@ pub trait StateStore: Send {
     fn drop_read(&mut self, read: i64) -> Result<(), StateError>;
     /// Returns the pages of a read in their order.
     fn pages(&mut self, read: i64) -> Result<Vec<PageEntry>, StateError>;
+    /// Returns how many pages of a read are committed.
+    fn page_count(&mut self, read: i64) -> Result<u64, StateError>;
+    /// Returns how many records of a batch were stored, and how many could not be.
+    fn record_counts(&mut self, batch: i64) -> Result<(u64, u64), StateError>;
     /// Returns what is kept of the borders of a read.
     fn border(&mut self, read: i64) -> Result<KeptBorder, StateError> {
         let _ = read;
@@ -459,6 +466,8 @@ pub(crate) mod tests {
         assert_eq!(stored[0].checkpoint.as_deref(), Some("after 2"));
         assert_eq!((stored[0].status, stored[0].watermark.as_deref()), (ReadStatus::Complete, Some("w")));
         assert_eq!(state.pages(stored[0].id).unwrap(), [page]);
+        assert_eq!((state.page_count(stored[0].id).unwrap(), state.page_count(99).unwrap()), (1, 0));
+        assert_eq!((state.record_counts(batch.id).unwrap(), state.record_counts(99).unwrap()), ((2, 1), (0, 0)));
         assert_eq!(state.storage("c").unwrap(), [("k".to_owned(), b"v".to_vec())].into());
         assert_eq!(state.schema("s").unwrap().as_deref(), Some("{}"));
         assert_eq!(state.owner("s").unwrap().as_deref(), Some("c"));

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::sqlite::{signed, unsigned};
+use super::rows::{signed, unsigned};
 use super::{Sqlite, StateError};
 
 /// Came with the second version of the file: what is known of a stream's records, and how it came to be known.

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 
+use super::borders::WATERMARKS;
+use super::rows::{checks_of, insert_read, insert_run, read_of, unsigned};
 use super::{
-    Batch, BatchMode, BatchStatus, Commit, KeptBorder, PageChecks, PageEntry, Part, PartStatus, Read, ReadEnd,
-    ReadProgress, ReadStatus, Run, RunStatus, SchemaVersion, StateError, StateStore, patience, schemas,
+    Batch, BatchMode, BatchStatus, Commit, KeptBorder, PageEntry, Part, PartStatus, Read, ReadStatus, Run, RunStatus,
+    SchemaVersion, StateError, StateStore, patience, schemas,
 };
 
 /// How long others may hold the file. They do so for milliseconds at a time; a longer wait is a stuck disk.
@@ -116,7 +118,7 @@ impl Sqlite {
         written
     }
 
-    fn begin(&mut self) -> Result<rusqlite::Transaction<'_>, StateError> {
+    pub(super) fn begin(&mut self) -> Result<rusqlite::Transaction<'_>, StateError> {
         let path = &self.path;
         self.connection
             .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
@@ -134,7 +136,7 @@ impl Sqlite {
         transaction.commit().map_err(&error)
     }
 
-    fn error(&self) -> impl Fn(rusqlite::Error) -> StateError + use<> {
+    pub(super) fn error(&self) -> impl Fn(rusqlite::Error) -> StateError + use<> {
         let path = self.path.clone();
         move |source| classify(&path, source)
     }
@@ -152,7 +154,7 @@ impl Sqlite {
         read().map_err(self.error())
     }
 
-    fn row<T>(
+    pub(super) fn row<T>(
         &self,
         sql: &str,
         parameters: impl rusqlite::Params,
@@ -186,268 +188,6 @@ fn classify(path: &Path, source: rusqlite::Error) -> StateError {
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => StateError::Damaged { path, source },
         _ if patience::is_busy(&source) => StateError::Busy { path, source },
         _ => StateError::Unusable { path, source },
-    }
-}
-
-/// Pairs an enum with the texts that stand for it in the file.
-macro_rules! stored_as {
-    ($type:ident { $($variant:ident = $text:literal),* $(,)? }) => {
-        impl $type {
-            fn to_text(self) -> &'static str {
-                match self { $(Self::$variant => $text),* }
-            }
-
-            fn from_text(text: &str) -> rusqlite::Result<Self> {
-                match text {
-                    $($text => Ok(Self::$variant),)*
-                    other => Err(rusqlite::Error::InvalidParameterName(other.to_owned())),
-                }
-            }
-        }
-    };
-}
-
-stored_as!(RunStatus { Running = "running", Interrupted = "interrupted", Ended = "ended" });
-stored_as!(BatchMode { Full = "full", Delta = "delta" });
-stored_as!(BatchStatus {
-    Open = "open",
-    Complete = "complete",
-    Lacking = "lacking",
-    Broken = "broken",
-    Preview = "preview",
-    Replaced = "replaced",
-});
-stored_as!(ReadStatus {
-    Unfinished = "unfinished",
-    Complete = "complete",
-    Lacking = "lacking",
-    Broken = "broken",
-    Gone = "gone",
-});
-stored_as!(PartStatus { Visible = "visible", Staged = "staged", Obsolete = "obsolete" });
-
-/// SQLite's integers are signed; every count of ours stays far below the border.
-pub(super) fn signed(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
-}
-
-pub(super) fn unsigned(count: i64) -> u64 {
-    u64::try_from(count).unwrap_or(0)
-}
-
-fn read_of(row: &Row<'_>) -> rusqlite::Result<Read> {
-    let partition: Option<String> = row.get(1)?;
-    let context: Option<String> = row.get(2)?;
-    Ok(Read {
-        id: row.get(0)?,
-        partition: partition.map(|id| (id, context.unwrap_or_default())),
-        since: row.get(3)?,
-        checkpoint: row.get(4)?,
-        watermark: row.get(5)?,
-        status: ReadStatus::from_text(&row.get::<_, String>(6)?)?,
-    })
-}
-
-fn checks_of(text: &str) -> rusqlite::Result<PageChecks> {
-    serde_json::from_str(text)
-        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(8, rusqlite::types::Type::Text, Box::new(error)))
-}
-
-fn insert_read(connection: &Connection, batch: i64, read: &Read) -> rusqlite::Result<Read> {
-    let (partition, context) = match &read.partition {
-        Some((id, context)) => (Some(id), Some(context)),
-        None => (None, None),
-    };
-    connection.execute(
-        "INSERT INTO reads (batch, partition, context, since, checkpoint, watermark, status)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        params![batch, partition, context, read.since, read.checkpoint, read.watermark, read.status.to_text()],
-    )?;
-    Ok(Read { id: connection.last_insert_rowid(), ..read.clone() })
-}
-
-fn insert_run(connection: &Connection, run: &Run) -> rusqlite::Result<()> {
-    connection.execute(
-        "INSERT INTO runs
-         (id, connection, connector, started_ms, ended_ms, status, verdict, records, \"full\")
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-         ON CONFLICT (id) DO UPDATE SET ended_ms = ?5, status = ?6, verdict = ?7, records = ?8, \"full\" = ?9",
-        params![
-            run.id,
-            run.connection,
-            run.connector,
-            signed(run.started_ms),
-            run.ended_ms.map(signed),
-            run.status.to_text(),
-            run.verdict,
-            signed(run.records),
-            run.full,
-        ],
-    )?;
-    Ok(())
-}
-
-/// Where the border of a read under way is kept.
-fn under_way(read: i64) -> String {
-    format!("read {read}")
-}
-
-/// Where the border is kept of a read that ended with a watermark.
-fn at_mark(partition: Option<&String>, watermark: &str) -> String {
-    serde_json::json!([partition, watermark]).to_string()
-}
-
-fn write_border(connection: &Connection, stream: &str, progress: &ReadProgress, border: &[u8]) -> rusqlite::Result<()> {
-    let mut place = under_way(progress.read);
-    if let Some((end, watermark)) = &progress.end {
-        connection.execute("DELETE FROM borders WHERE stream = ?1 AND place = ?2", [stream, &place])?;
-        let (ReadEnd::Complete, Some(watermark)) = (end, watermark) else { return Ok(()) };
-        let partition: Option<String> =
-            connection.query_row("SELECT partition FROM reads WHERE id = ?1", [progress.read], |row| row.get(0))?;
-        place = at_mark(partition.as_ref(), watermark);
-    }
-    connection.execute("INSERT OR REPLACE INTO borders VALUES (?1, ?2, ?3)", params![stream, place, border])?;
-    Ok(())
-}
-
-/// Removes borders at which no read starts any more.
-fn forget_borders(connection: &Connection, stream: &str) -> rusqlite::Result<()> {
-    let mut statement = connection.prepare(WATERMARKS)?;
-    let marks = statement.query_map([stream], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let marks: HashMap<Option<String>, String> = marks.collect::<rusqlite::Result<_>>()?;
-    let needed: Vec<String> = marks.iter().map(|(partition, mark)| at_mark(partition.as_ref(), mark)).collect();
-    let mut statement = connection.prepare("SELECT place FROM borders WHERE stream = ?1")?;
-    let places = statement.query_map([stream], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
-    for place in places.iter().filter(|place| !needed.contains(place)) {
-        connection.execute("DELETE FROM borders WHERE stream = ?1 AND place = ?2", [stream, place])?;
-    }
-    Ok(())
-}
-
-/// The newest watermark of each partition is the last of these: a later read of the same partition comes later.
-const WATERMARKS: &str = "
-    SELECT reads.partition, reads.watermark FROM reads JOIN batches ON reads.batch = batches.id
-    WHERE batches.stream = ?1 AND batches.status = 'complete' AND reads.status = 'complete' AND reads.watermark IS NOT NULL
-    ORDER BY reads.id";
-
-impl Sqlite {
-    fn write_close(&mut self, stream: &str, batch: &Batch, status: BatchStatus) -> Result<(), StateError> {
-        let error = self.error();
-        let transaction = self.begin()?;
-        let close = || {
-            transaction.execute("UPDATE batches SET status = ?2 WHERE id = ?1", params![batch.id, status.to_text()])?;
-            if !matches!(status, BatchStatus::Complete | BatchStatus::Lacking) {
-                return Ok(());
-            }
-            let replaced = match batch.mode {
-                BatchMode::Full => "status != 'replaced'",
-                BatchMode::Delta => "status IN ('lacking', 'broken', 'preview')",
-            };
-            transaction.execute(
-                &format!(
-                    "UPDATE parts SET status = 'obsolete' WHERE stream = ?1 AND batch != ?2 AND batch IN
-                     (SELECT id FROM batches WHERE stream = ?1 AND {replaced})"
-                ),
-                params![stream, batch.id],
-            )?;
-            transaction.execute(
-                &format!("UPDATE batches SET status = 'replaced' WHERE stream = ?1 AND id != ?2 AND {replaced}"),
-                params![stream, batch.id],
-            )?;
-            transaction
-                .execute("UPDATE parts SET status = 'visible' WHERE batch = ?1 AND status = 'staged'", [batch.id])?;
-            forget_borders(&transaction, stream)
-        };
-        close().map_err(&error)?;
-        transaction.commit().map_err(&error)
-    }
-
-    fn write_commit(&mut self, commit: &Commit) -> Result<(), StateError> {
-        let error = self.error();
-        let transaction = self.begin()?;
-        let write = || {
-            for part in &commit.parts {
-                transaction.prepare_cached("INSERT INTO parts VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?.execute(
-                    params![
-                        part.stream,
-                        part.name,
-                        part.batch,
-                        part.run,
-                        signed(part.records),
-                        signed(part.bytes),
-                        part.status.to_text(),
-                    ],
-                )?;
-            }
-            for progress in &commit.reads {
-                for page in &progress.pages {
-                    transaction
-                        .prepare_cached("INSERT INTO pages VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")?
-                        .execute(params![
-                            progress.read,
-                            signed(page.seq),
-                            page.url,
-                            page.status,
-                            signed(page.bytes),
-                            signed(page.records),
-                            page.checkpoint,
-                            page.total.map(signed),
-                            page.hash,
-                            signed(page.refused),
-                            serde_json::to_string(&page.checks).unwrap_or_default(),
-                        ])?;
-                }
-                if let Some(checkpoint) = &progress.checkpoint {
-                    transaction.execute(
-                        "UPDATE reads SET checkpoint = ?2 WHERE id = ?1",
-                        params![progress.read, checkpoint],
-                    )?;
-                }
-                if let Some((end, watermark)) = &progress.end {
-                    let status = match end {
-                        ReadEnd::Complete => ReadStatus::Complete,
-                        ReadEnd::Lacking => ReadStatus::Lacking,
-                        ReadEnd::Broken => ReadStatus::Broken,
-                    };
-                    transaction.execute(
-                        "UPDATE reads SET status = ?2, watermark = ?3 WHERE id = ?1",
-                        params![progress.read, status.to_text(), watermark],
-                    )?;
-                }
-                if let Some(border) = &progress.border {
-                    write_border(&transaction, &commit.stream, progress, border)?;
-                }
-                for (key, value) in &progress.storage {
-                    match value {
-                        Some(value) => transaction.execute(
-                            "INSERT OR REPLACE INTO storage VALUES (?1, ?2, ?3)",
-                            params![commit.connection, key, value],
-                        )?,
-                        None => transaction.execute(
-                            "DELETE FROM storage WHERE connection = ?1 AND key = ?2",
-                            params![commit.connection, key],
-                        )?,
-                    };
-                }
-            }
-            if let Some(schema) = &commit.schema {
-                transaction.execute(
-                    "UPDATE streams SET schema = ?2 WHERE name = ?1",
-                    params![commit.stream, schema.columns],
-                )?;
-                if let Some(version) = &schema.version {
-                    schemas::put(&transaction, &commit.stream, &commit.run, version)?;
-                }
-            }
-            let records: u64 = commit.parts.iter().map(|part| part.records).sum();
-            transaction.execute(
-                "UPDATE runs SET records = records + ?2 WHERE id = ?1",
-                params![commit.run, signed(records)],
-            )?;
-            Ok(())
-        };
-        write().map_err(&error)?;
-        transaction.commit().map_err(&error)
     }
 }
 
@@ -624,22 +364,23 @@ impl StateStore for Sqlite {
         )
     }
 
-    fn border(&mut self, read: i64) -> Result<KeptBorder, StateError> {
-        let row = self.row(
-            "SELECT batches.stream, reads.partition, reads.since FROM reads JOIN batches ON reads.batch = batches.id
-             WHERE reads.id = ?1",
-            [read],
-            |row| Ok((row.get::<_, String>(0)?, row.get::<_, Option<String>>(1)?, row.get::<_, Option<String>>(2)?)),
+    fn page_count(&mut self, read: i64) -> Result<u64, StateError> {
+        let count = self.row("SELECT count(*) FROM pages WHERE read = ?1", [read], |row| row.get(0))?;
+        Ok(count.map_or(0, unsigned))
+    }
+
+    fn record_counts(&mut self, batch: i64) -> Result<(u64, u64), StateError> {
+        let counts = self.row(
+            "SELECT ifnull(sum(records), 0), ifnull(sum(refused), 0) FROM pages
+             WHERE read IN (SELECT id FROM reads WHERE batch = ?1)",
+            [batch],
+            |row| Ok((unsigned(row.get(0)?), unsigned(row.get(1)?))),
         )?;
-        let Some((stream, partition, since)) = row else { return Ok(KeptBorder::default()) };
-        let kept = |place: String| {
-            self.row("SELECT border FROM borders WHERE stream = ?1 AND place = ?2", [&stream, &place], |row| row.get(0))
-        };
-        let before = match &since {
-            Some(since) => kept(at_mark(partition.as_ref(), since))?,
-            None => None,
-        };
-        Ok(KeptBorder { before, so_far: kept(under_way(read))?, since })
+        Ok(counts.unwrap_or_default())
+    }
+
+    fn border(&mut self, read: i64) -> Result<KeptBorder, StateError> {
+        self.kept_border(read)
     }
 
     fn close_batch(&mut self, stream: &str, batch: &Batch, status: BatchStatus) -> Result<(), StateError> {

@@ -8,6 +8,7 @@ use super::lies::{self, Drift};
 use super::recording::{Answer, Asked, Recording};
 use super::truth::{PageOf, Records, Truth, hash};
 use crate::http::http_date;
+use crate::run::plural;
 
 /// Most times that one request fails: the host tries six times.
 const FAILURES: usize = 5;
@@ -148,7 +149,10 @@ impl<'a> Cases<'a> {
         } else {
             case.part_rows = 1;
             let chosen = random.choose_multiple(all.iter().copied(), MAX_DEATHS);
-            case.what = format!("the process dies at each of {} requests", chosen.len());
+            case.what = match chosen.len() {
+                1 => "the process dies at its one request".to_owned(),
+                all => format!("the process dies at each of {all} requests"),
+            };
             chosen.into_iter().cloned().collect()
         };
         let parts = match case.part_rows {
@@ -393,7 +397,7 @@ impl<'a> Cases<'a> {
                 take(&mut case.records, &other.stream, hash(record), -1);
             }
         }
-        Some(format!("{} has {left} of its {} records", page.asked, page.records.len()))
+        Some(format!("{} has {left} of its {}", page.asked, plural(page.records.len() as u64, "record")))
     }
 
     fn totals_change(

@@ -99,6 +99,46 @@ fn each_record_that_cannot_be_stored_is_kept_with_its_reason_and_place() -> anyh
 }
 
 #[test]
+fn a_record_that_is_no_json_takes_no_neighbour_along_wherever_it_stands() -> anyhow::Result<()> {
+    let bad = [
+        "{\"id\":11,\"t\":\"a\0b\"}",
+        r#"{"id":12,"t":"\x"}"#,
+        "{\"id\":13,\"t\":\"a\nb\"}",
+        r#"{"id":14,"t":"\u12"}"#,
+        r#"{"id":15,"v":01}"#,
+    ];
+    let reasons = [
+        "record 0 is not valid JSON at `/t`, byte 25 of the body: control character U+0000 in a string",
+        "record 1 is not valid JSON at `/t`, byte 33 of the body: unknown escape in a string",
+        "record 0 is not valid JSON at `/t`, byte 25 of the body: control character U+000A in a string",
+        "record 1 is not valid JSON at `/t`, byte 33 of the body: unknown escape in a string",
+        "record 2 is not valid JSON at `/v`, byte 41 of the body: malformed number",
+    ];
+    // First, last, alone, between others, and last where the cursor is not there at all.
+    let bodies = [
+        format!(r#"{{"items":[{},{{"id":1}}],"next":"1"}}"#, bad[0]),
+        format!(r#"{{"items":[{{"id":2}},{}],"next":"2"}}"#, bad[1]),
+        format!(r#"{{"items":[{}],"next":"3"}}"#, bad[2]),
+        format!(r#"{{"items":[{{"id":3}},{},{{"id":4}}],"next":"4"}}"#, bad[3]),
+        format!(r#"{{"items":[{{"id":5}},{{"id":6}},{}]}}"#, bad[4]),
+    ];
+    for format in ["parquet", "jsonl"] {
+        let others = (1..bodies.len()).map(|page| body(&bodies[page]).containing(format!("cursor={page}")));
+        let odd = Odd::new(others.chain([body(&bodies[0])]).collect())?;
+        let run = odd.connection.run(&["--format", format])?;
+        ensure!(run.code == Some(1) && run.verdict() == "incomplete", "{run:#?}");
+        ensure!(run.stream("items")["dead_letters"] == 5 && run.stream("items")["pages"] == 5, "{run:#?}");
+        assert_eq!(odd.connection.ids("items", "id")?, [1, 2, 3, 4, 5, 6]);
+        let letters = odd.letters()?;
+        let found: Vec<_> = letters.iter().map(|letter| (letter["raw"].as_str(), letter["reason"].as_str())).collect();
+        let expected: Vec<_> = bad.into_iter().zip(reasons).map(|(raw, reason)| (Some(raw), Some(reason))).collect();
+        assert_eq!(found, expected);
+        sound(&odd)?;
+    }
+    Ok(())
+}
+
+#[test]
 fn a_table_that_is_read_whole_has_everything_once_when_the_source_is_mended() -> anyhow::Result<()> {
     let more = [r#"{"id":3,"name":"three"}"#, r#"{"id":4,"name":"four"}"#];
     let odd = Odd::new(pages(&[GOOD, BAD]))?;

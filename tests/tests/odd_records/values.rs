@@ -189,10 +189,10 @@ fn a_body_that_is_not_json_ends_the_read_with_the_place() -> anyhow::Result<()> 
     let deep = format!(r#"{{"items":[{{"id":1,"a":{}1{}}}],"next":null}}"#, "[".repeat(9), "]".repeat(9));
     for (text, place) in [
         (
-            "{\"items\":[{\"id\":1},{\"id\":2,\"a\":\"\0\"}],\"next\":null}",
-            "line 1, column 33: control character U+0000 in a string",
+            "{\"items\":[{\"id\":1},{\"id\":2}],\"next\":\"\0\"}",
+            "line 1, column 38: control character U+0000 in a string",
         ),
-        (r#"{"items":[{"id":1},{"id":2,"a":"\x"}],"next":null}"#, "line 1, column 33: unknown escape in a string"),
+        (r#"{"items":[{"id":1},{"id":2}],"next":"\x"}"#, "line 1, column 38: unknown escape in a string"),
         (
             r#"{"items":[{"id":1},{"id":2,"a":"#,
             "line 1, column 32: the text ends in the middle of a value; it may be cut off",

@@ -12,6 +12,7 @@ use crate::engine::Engine;
 use crate::run::deadletter::{self, DeadLetters};
 use crate::run::preview::Countdown;
 use crate::run::recording::{CommitNote, StreamNote};
+use crate::run::verdict::plural;
 use crate::run::{CommitError, Format, sinks};
 use crate::sink::Sink;
 use crate::state::{StateError, StateStore};
@@ -20,7 +21,7 @@ use crate::state::{StateError, StateStore};
 fn committed_pages(script: &Script, state: &mut dyn StateStore) -> Result<HashMap<i64, u64>, StateError> {
     let calls = script.sessions.iter().flat_map(|session| &session.calls);
     let ids = calls.filter_map(|call| call.note.read.as_ref()).map(|read| read.id);
-    ids.map(|id| Ok((id, state.pages(id)?.len() as u64))).collect()
+    ids.map(|id| Ok((id, state.page_count(id)?))).collect()
 }
 
 impl Recorded {
@@ -169,7 +170,10 @@ impl<'a> Stage<'a> {
                 Err(end) => failure(label, end),
                 Ok(_) => ReplayError::Failed {
                     read: label.clone(),
-                    reason: format!("it ends after {} pages of the stream, and more were recorded", replayed.pages),
+                    reason: format!(
+                        "it ends after {} of the stream, and more were recorded",
+                        plural(replayed.pages, "page")
+                    ),
                 },
             });
         };
@@ -192,9 +196,9 @@ impl<'a> Stage<'a> {
             let number = replayed.pages + 1;
             replayed.first_difference.get_or_insert_with(|| {
                 let what = if appended.records == *records {
-                    format!("its {records} records are others")
+                    format!("its {} differ{}", plural(*records, "record"), if *records == 1 { "s" } else { "" })
                 } else {
-                    format!("it has {} records instead of {records}", appended.records)
+                    format!("it has {} instead of {records}", plural(appended.records, "record"))
                 };
                 format!("{label}: page {number} of the stream differs: {what}")
             });

@@ -163,7 +163,10 @@ impl Recorded {
         for call in &calls {
             let Some(mut read) = call.note.read.clone() else { continue };
             if read.pages > 0 {
-                left_out.push(format!("{}: its first {} pages are of another run", call.label, read.pages));
+                left_out.push(match read.pages {
+                    1 => format!("{}: its first page is of another run", call.label),
+                    pages => format!("{}: its first {pages} pages are of another run", call.label),
+                });
             } else {
                 read.resume = None;
             }
