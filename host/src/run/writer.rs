@@ -186,7 +186,7 @@ async fn work(mut writer: Writer, mut items: mpsc::UnboundedReceiver<Item>) -> R
             }
             if !is_full && (batch.peek().is_some() || writer.setup.sink.is_due()) {
                 let taken = tokio::task::spawn_blocking(move || {
-                    while let Some(item) = batch.next() {
+                    for item in batch.by_ref() {
                         // What is written settles the columns' types. A replay writes after each page, and so must this.
                         writer.setup.sink.write_due()?;
                         writer.take(item)?;
