@@ -43,7 +43,7 @@ run() {
 
 rm -rf "$OUT"
 run --connection repos --set org=BeaverSoftware --stream repos
-run --connection issues --set 'repos=["openframeworks/openFrameworks"]' --stream issues
+run --connection issues --set repos=openframeworks/openFrameworks --stream issues
 
 printf '\nParquet files, as they are:\n'
 find "$OUT" -name '*.parquet' -exec ls -l {} +

@@ -31,6 +31,7 @@ class Case(NamedTuple):
     server_flags: list  # of the mock API, besides the number of records
     pagination: dict  # of the host
     ceiling_flags: list
+    cursor_field: str | None = None  # of the host; the ceiling knows of no such thing
 
 
 CASES = [
@@ -44,6 +45,14 @@ CASES = [
         ["--large", "--paging", "offset", "--total", "body", "--latency-ms", "50"],
         OFFSET,
         ["--large", "--in-flight", "8"],
+    ),
+    Case(
+        "100,000 records of 2 KB, incremental by a date",
+        100_000,
+        ["--large", "--paging", "cursor"],
+        CURSOR,
+        ["--large"],
+        "updated_at",
     ),
     Case("100 records of 2 KB, start to end", 100, ["--large", "--paging", "cursor"], CURSOR, ["--large"]),
 ]
@@ -151,6 +160,8 @@ def ours(built, case, server, folder):
     """The commands of the ceiling and of the host, whose configuration is written to `folder`."""
     stream = {"name": "items", "path": "/items", "records": "/items", "primary_key": ["id"]}
     stream["pagination"] = case.pagination
+    if case.cursor_field:
+        stream["incremental"] = {"cursor_field": case.cursor_field}
     if "offset" in case.pagination:
         stream["total"] = "/total"
     with open(f"{folder}/config.json", "w") as file:

@@ -62,6 +62,20 @@ def count(built, flags, records, folder):
     return counts
 
 
+def least(built, flags, records, folder, before):
+    """The least of up to three counts, as many as it takes to stay within what is on record.
+
+    How many tables of pages are made hangs on how far the reading is ahead of the writing, which is a matter of time.
+    """
+    found = {}
+    for _ in range(3):
+        for part, value in count(built, flags, records, folder).items():
+            found[part] = min(value, found.get(part, value))
+        if before and all(value <= before.get(part, value) * (1 + ALLOWED) for part, value in found.items()):
+            break
+    return found
+
+
 def instructions(text, function):
     # The same function is listed once for each file that its code was inlined from; the whole is the greatest.
     rows = re.findall(rf"^\s*([\d,]+) \([^)]*\)\s+\S*?:{re.escape(function)}(?: \[|$)", text, re.MULTILINE)
@@ -90,13 +104,14 @@ def main():
     worse = []
     with tempfile.TemporaryDirectory() as folder:
         for name, flags, records in CASES:
-            counts = count(os.path.abspath(arguments.built), flags, records, folder)
+            before = known.get("instructions", {}).get(name, {})
+            counts = least(os.path.abspath(arguments.built), flags, records, folder, before)
             found["instructions"][name] = {part: round(value, 1) for part, value in counts.items()}
             for part, value in counts.items():
-                before = known.get("instructions", {}).get(name, {}).get(part, value)
-                print(f"{name:14} {part:18} {value:9.1f} instructions a record, {value / before - 1:+.1%}")
-                if value > before * (1 + ALLOWED):
-                    worse.append(f"{part} ({name}): {value:.1f} instructions a record, {before:.1f} on record")
+                was = before.get(part, value)
+                print(f"{name:14} {part:18} {value:9.1f} instructions a record, {value / was - 1:+.1%}")
+                if value > was * (1 + ALLOWED):
+                    worse.append(f"{part} ({name}): {value:.1f} instructions a record, {was:.1f} on record")
     if arguments.record:
         with open(RECORD, "w") as file:
             json.dump(found, file, indent=1)

@@ -78,16 +78,32 @@ webserver() {
     nginx/usr/sbin/nginx -v
 }
 
-# What counts and disturbs system calls. It needs libraries of the system, so it is installed into that, where one may; the
-# tests that need it say so where it is not there.
-tracer() {
-    command -v strace >/dev/null && return 0
+# What needs libraries of the system is installed into that, where one may; the tests that need it say so where it is not
+# there. $1: programs; $2: what is skipped without them; $3: Debian's packages with them.
+of_system() {
+    missing=
+    for program in $1; do
+        PATH="$PATH:/usr/sbin" command -v "$program" >/dev/null || missing="$missing $program"
+    done
+    [ -z "$missing" ] && return 0
     if [ "$(id -u)" != 0 ]; then
-        echo "strace is not there, so the tests that disturb system calls will be skipped: apt-get install strace" >&2
+        echo "there is no$missing, so $2 will be skipped: apt-get install $3" >&2
         return 0
     fi
     apt-get -qq update
-    DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends strace >/dev/null
+    # shellcheck disable=SC2086 # these are words
+    DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $3 >/dev/null
+}
+
+# What counts and disturbs system calls.
+tracer() {
+    of_system strace "the tests that disturb system calls" strace
+}
+
+# A desktop's keyring, without the desktop.
+keyring() {
+    of_system "dbus-daemon dbus-send gnome-keyring-daemon secret-tool" "the test of a real keyring" \
+        "dbus gnome-keyring libsecret-tools"
 }
 
 recordings
@@ -98,3 +114,4 @@ python
 node
 webserver
 tracer
+keyring

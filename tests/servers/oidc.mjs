@@ -3,6 +3,11 @@
 import http from 'node:http';
 import Provider from 'oidc-provider';
 
+// How many seconds the clock is ahead of the real one, as a test says.
+let ahead = 0;
+const now = Date.now;
+Date.now = () => now() + ahead * 1000;
+
 const port = Number(process.argv[2]);
 const base = `http://127.0.0.1:${port}`;
 const secret = 's3cr:et/+%~';
@@ -79,6 +84,7 @@ http.createServer(async (req, res) => {
     if (path === '/admin/issued') return res.end(JSON.stringify([...issued]));
     if (path === '/admin/known') return res.end(JSON.stringify([...known]));
     if (path === '/admin/held') return res.end(String(held));
+    if (path.startsWith('/admin/ahead/')) { ahead = Number(path.slice('/admin/ahead/'.length)); return res.end(); }
     if (path === '/admin/end') { known.forEach((token) => ended.add(token)); return res.end(); }
     if (path === '/admin/hold-token') { held = 'token'; return res.end(); }
     if (path === '/admin/hold-items') { held = 'items'; return res.end(); }

@@ -4,7 +4,7 @@ use std::{
     fs::{self, File},
     io::Read,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::Command,
 };
 
 use anyhow::{Context, ensure};
@@ -13,7 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
-    program::{call, host, parts},
+    program::{Running, call, host, parts},
     rows,
 };
 
@@ -104,15 +104,14 @@ impl Connection {
         Ok(run)
     }
 
-    /// Starts it in the background, its output thrown away.
+    /// Starts it in the background.
     ///
     /// # Errors
     ///
     /// Where the program can't be started.
-    pub fn start(&self, more: &[&str]) -> anyhow::Result<Child> {
+    pub fn start(&self, more: &[&str]) -> anyhow::Result<Running> {
         let arguments = self.arguments(more);
-        let mut command = host(&arguments.iter().map(String::as_str).collect::<Vec<_>>())?;
-        Ok(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?)
+        Running::start(host(&arguments.iter().map(String::as_str).collect::<Vec<_>>())?)
     }
 
     /// The records in a stream's files, Parquet and JSON lines alike; none where there is no file.

@@ -1,5 +1,6 @@
 //! Servers that the host and its connectors are tried against, and the host as a program.
 //!
+//! * [`clock`] — a clock that a test puts ahead or back, for programs;
 //! * [`connection`] — a connector, its configuration, its runs, and what they leave;
 //! * [`duckdb`] — what DuckDB sees in those files;
 //! * [`mock`] — an API in this process, with every pagination and every fault on demand;
@@ -14,8 +15,10 @@
 
 #![deny(missing_docs)]
 
+pub mod clock;
 pub mod connection;
 pub mod duckdb;
+pub mod guest_memory;
 pub mod mock;
 pub mod program;
 pub mod recorded;

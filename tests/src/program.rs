@@ -2,8 +2,12 @@
 
 use std::{
     fs::File,
+    io,
+    ops::{Deref, DerefMut},
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, ensure};
@@ -60,6 +64,132 @@ impl From<Output> for Ended {
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         }
     }
+}
+
+/// No call takes longer on any machine, unless it hangs.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Short against all that a call does.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
+
+/// A call of `host` under way, which ends with this value. What it prints goes to files, so that it never waits for a reader.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    stdout: File,
+    stderr: File,
+}
+
+impl Running {
+    /// Starts it.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be started.
+    pub fn start(mut command: Command) -> anyhow::Result<Self> {
+        let (stdout, stderr) = (tempfile::tempfile()?, tempfile::tempfile()?);
+        command.stdin(Stdio::null()).stdout(stdout.try_clone()?).stderr(stderr.try_clone()?);
+        Ok(Self { child: command.spawn()?, stdout, stderr })
+    }
+
+    /// Waits until something is so that this call brings about.
+    ///
+    /// # Errors
+    ///
+    /// Where it comes to its end before, or hangs.
+    pub fn until(&mut self, mut is_so: impl FnMut() -> bool) -> anyhow::Result<()> {
+        let mut was_so = false;
+        self.until_ended_or(|| {
+            was_so = is_so();
+            was_so
+        })?;
+        ensure!(was_so, "it ended too early, with {:?}\n{}", self.child.wait()?, self.said()?);
+        Ok(())
+    }
+
+    /// Waits until something is so, or this call comes to its end.
+    ///
+    /// # Errors
+    ///
+    /// Where it hangs.
+    pub fn until_ended_or(&mut self, mut is_so: impl FnMut() -> bool) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        while !is_so() && self.child.try_wait()?.is_none() {
+            ensure!(begun.elapsed() < PATIENCE, "it did not come so far within {PATIENCE:?}\n{}", self.said()?);
+            std::thread::sleep(LOOK_EVERY);
+        }
+        Ok(())
+    }
+
+    /// Kills it, and waits until it is gone.
+    ///
+    /// # Errors
+    ///
+    /// Where the system refuses.
+    pub fn killed(mut self) -> anyhow::Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    ///
+    /// Where what it printed cannot be read.
+    pub fn ended(mut self) -> anyhow::Result<Ended> {
+        let status = self.child.wait()?;
+        Ok(Ended { code: status.code(), stdout: printed(&self.stdout)?, stderr: printed(&self.stderr)? })
+    }
+
+    /// Waits for its end, and expects exit code 0.
+    ///
+    /// # Errors
+    ///
+    /// Where it is another one, with all that was printed.
+    pub fn succeeds(self) -> anyhow::Result<Ended> {
+        let ended = self.ended()?;
+        ensure!(ended.code == Some(0), "exit code {:?}\n{}\n{}", ended.code, ended.stderr, ended.stdout);
+        Ok(ended)
+    }
+
+    /// All that it has printed so far, for whoever has to find out why something failed.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be read.
+    pub fn said(&self) -> anyhow::Result<String> {
+        Ok(format!("{}\n{}", printed(&self.stderr)?, printed(&self.stdout)?))
+    }
+}
+
+impl Deref for Running {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.child
+    }
+}
+
+impl DerefMut for Running {
+    fn deref_mut(&mut self) -> &mut Child {
+        &mut self.child
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // One that has ended by itself can't be killed, and need not be.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What is in a file, from its beginning; the place at which the process writes on stays where it is.
+fn printed(file: &File) -> io::Result<String> {
+    let mut bytes = vec![0; usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?];
+    file.read_exact_at(&mut bytes, 0)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Calls `host` and waits for its end.

@@ -10,18 +10,22 @@ const MASK: u8 = 0x5a;
 /// The forms in which a secret would be found: plain, percent-encoded, Base64 and hex.
 #[must_use]
 pub fn forms(secret: &str) -> Vec<String> {
-    let percent = |keep: &str| -> String {
+    let escaped = |keep: &str, small: bool| -> String {
         secret
             .bytes()
             .map(|byte| {
                 let plain = byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || keep.as_bytes().contains(&byte);
-                if plain { char::from(byte).to_string() } else { format!("%{byte:02X}") }
+                match (plain, small) {
+                    (true, _) => char::from(byte).to_string(),
+                    (false, true) => format!("%{byte:02x}"),
+                    (false, false) => format!("%{byte:02X}"),
+                }
             })
             .collect()
     };
     let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
     let mut forms =
-        vec![secret.to_owned(), percent(""), percent("/:+"), percent("").to_ascii_lowercase(), hex.to_uppercase(), hex];
+        vec![secret.to_owned(), escaped("", false), escaped("/:+", false), escaped("", true), hex.to_uppercase(), hex];
     // Base64 depends on where in a text it stands; what is in the middle is the same.
     for before in 0..3 {
         let text = base64(&[vec![0; before], secret.as_bytes().to_vec()].concat());

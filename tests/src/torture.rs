@@ -137,11 +137,11 @@ impl Way {
                 // certain one.
                 std::thread::sleep(Duration::from_millis(random.u64(5..220)));
                 if let Some(status) = child.try_wait()? {
-                    ensure!(status.success(), "it ended with {status}: {}", reports(&connection.out())?);
+                    let said = child.said()?;
+                    ensure!(status.success(), "it ended with {status}: {said}\n{}", reports(&connection.out())?);
                     break;
                 }
-                child.kill()?;
-                child.wait()?;
+                child.killed()?;
                 left -= 1;
                 // What is visible is readable at any moment.
                 connection.records("items").context("after a kill")?;

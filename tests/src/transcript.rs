@@ -9,17 +9,13 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{LazyLock, mpsc},
-    time::Duration,
 };
 
 use anyhow::{Context, bail, ensure};
 use regex::Regex;
 use tempfile::TempDir;
 
-use crate::program::Ended;
-
-/// No call takes longer on any machine, unless it hangs.
-const PATIENCE: Duration = Duration::from_secs(120);
+use crate::program::{Ended, PATIENCE};
 
 /// What the host may ask of the system's memory, in KiB, over all guests of a call: far below what a hostile guest
 /// would take, and far above what the host itself needs.

@@ -15,6 +15,7 @@ use tests::{
     connection::Connection,
     mock::{Api, Endpoint, Total, offset::Offset},
     program::{self, Ended},
+    servers::keyring::{Keyring, stands_in},
 };
 
 const SECRET: &str = "s3cret-typed-0123456789";
@@ -96,9 +97,13 @@ fn fake_keyring(folder: &Path) -> anyhow::Result<()> {
 
 /// Stores the value as a user of a desktop does, whose programs are in `folder`.
 fn set(connection: &Connection, folder: &Path, desktop: bool) -> anyhow::Result<Ended> {
+    set_with(connection, |command| on(command, folder, desktop))
+}
+
+fn set_with(connection: &Connection, at: impl Fn(&mut Command)) -> anyhow::Result<Ended> {
     let out = connection.out().display().to_string();
     let mut command = program::host(&["auth", "set", "rest", "token", "--out", &out])?;
-    on(&mut command, folder, desktop);
+    at(&mut command);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     child.stdin.take().context("no input")?.write_all(SECRET.as_bytes())?;
     Ok(child.wait_with_output()?.into())
@@ -169,5 +174,75 @@ fn without_a_keyring_the_key_is_in_a_file_of_its_owner() -> anyhow::Result<()> {
         key.display()
     );
     ensure!(ended.code == Some(2) && ended.stderr == text, "{ended:?}");
+    Ok(())
+}
+
+/// GNOME's own keyring, over D-Bus, by way of libsecret: what desktops have.
+#[test]
+fn a_real_keyring_keeps_the_key_and_whoever_cannot_reach_it_makes_none_in_its_place() -> anyhow::Result<()> {
+    if !Keyring::is_installed() {
+        #[expect(clippy::print_stderr, reason = "a test that was not made must not look like one that passed")]
+        {
+            eprintln!("skipped, since there is no gnome-keyring with D-Bus and secret-tool on this machine");
+        }
+        return Ok(());
+    }
+    let (api, mut keyring) = (api()?, Keyring::start()?);
+    let connection = connection(&api)?;
+    let ended = set_with(&connection, |command| keyring.at_desktop(command))?;
+    ensure!(ended.code == Some(0) && ended.stderr.is_empty(), "{ended:?}");
+    let kept = keyring.lookup(&["application", "connector-host", "use", "seal"])?;
+    ensure!(kept.len() == 64 && kept.bytes().all(|byte| byte.is_ascii_hexdigit()), "{kept:?}");
+    let key_file = keyring.home().join("config/host/key");
+    ensure!(!key_file.exists(), "there is a key file as well");
+    ensure!(connection.files_with(&kept)?.is_empty() && connection.files_with(SECRET)?.is_empty());
+    ensure!(!stands_in(&keyring.files(), &kept)? && !stands_in(&keyring.files(), SECRET)?);
+
+    let check = |keyring: &Keyring, desktop: bool| -> anyhow::Result<Ended> {
+        let mut command = connection.command(&["check"], &[])?;
+        keyring.at_desktop(&mut command);
+        if !desktop {
+            command.env_remove("DBUS_SESSION_BUS_ADDRESS");
+        }
+        Ok(command.output()?.into())
+    };
+    let opened = |ended: &Ended| ended.code == Some(0) && ended.stderr.is_empty();
+    let ended = check(&keyring, true)?;
+    ensure!(opened(&ended), "{ended:?}");
+
+    // Locked, ended, or asked for from where there is no desktop: it is said, and no other key is made.
+    let sealed = connection.out().join("_auth/rest").display().to_string();
+    let text = format!(
+        "error[auth]: {sealed} cannot be opened: there is no key file, and the keyring has no key for it, is locked, or is \
+         out of reach\nnext: run it where the keyring that keeps its key is unlocked, or remove {sealed} and store its \
+         values again\n"
+    );
+    let refused = |ended: &Ended| ended.code == Some(2) && ended.stderr == text && !key_file.exists();
+    let ended = check(&keyring, false)?;
+    ensure!(refused(&ended), "without a desktop: {ended:?}");
+    keyring.open(None)?;
+    let ended = check(&keyring, true)?;
+    ensure!(refused(&ended), "locked: {ended:?}");
+    let ended = set_with(&connection, |command| keyring.at_desktop(command))?;
+    ensure!(refused(&ended), "set while it is locked: {ended:?}");
+    keyring.close()?;
+    let ended = check(&keyring, true)?;
+    ensure!(refused(&ended), "ended: {ended:?}");
+
+    // After the next login it is as before.
+    keyring.open(Some("password"))?;
+    let ended = check(&keyring, true)?;
+    ensure!(opened(&ended), "{ended:?}");
+    // And also where a key file came meanwhile, for another connection.
+    let other = self::connection(&api)?;
+    let ended = set_with(&other, |command| {
+        keyring.at_desktop(command);
+        command.env_remove("DBUS_SESSION_BUS_ADDRESS");
+    })?;
+    ensure!(ended.code == Some(0) && key_file.exists(), "{ended:?}");
+    let ended = check(&keyring, true)?;
+    ensure!(opened(&ended), "beside a key file: {ended:?}");
+    let ended = check(&keyring, false)?;
+    ensure!(ended.code == Some(2) && ended.stderr.contains("was sealed with another key"), "{ended:?}");
     Ok(())
 }

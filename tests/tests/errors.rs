@@ -5,7 +5,6 @@
 use std::{
     collections::BTreeSet,
     fs::{self, File},
-    net::TcpListener,
     os::unix::fs::PermissionsExt,
     path::Path,
     process::Command,
@@ -15,6 +14,7 @@ use anyhow::ensure;
 use tests::{
     mock::{Action, Api, Endpoint, RetryAfter, Rule, Shape, Total, offset::Offset},
     program::{self, Ended},
+    servers::ClosedPort,
     transcript::{Scene, compare, play, transcript, updating, written},
 };
 
@@ -264,6 +264,10 @@ cases! {
         let file = stage.scene.file("api.yaml", "base_url: 7\nstreams: all\n")?;
         stage.refused(&["check", "rest", "--config", &file])
     }
+    config_pattern(stage) {
+        let file = stage.config("api.example.com")?;
+        stage.refused(&["check", "rest", "--config", &file])
+    }
     config_key_unknown(stage) {
         let text = configuration("https://api.example.com").replace("primary_key", "primary_kye");
         let file = stage.scene.file("api.yaml", text)?;
@@ -405,13 +409,24 @@ cases! {
         stage.refused(&["check", "rest", "--config", &config, "--set", "base_url.scheme=https"])
     }
 
+    // What is asked of an API without a run.
+    check_of_closed_port(stage) {
+        let port = ClosedPort::take()?;
+        let config = stage.config(&format!("http://127.0.0.1:{}", port.number()))?;
+        let ended = stage.call(&["check", "rest", "--config", &config, "--attempts", "1"])?;
+        stage.expect(&ended, 1)
+    }
+    check_of_refused_credentials(stage) {
+        let api = answers(401)?;
+        let config = stage.config(&base(&api))?;
+        let ended = stage.call(&["check", "rest", "--config", &config])?;
+        stage.expect(&ended, 1)
+    }
+
     // The network.
     port_closed(stage) {
-        // The port was free a moment ago, and nobody else listens on it now.
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        let port = listener.local_addr()?.port();
-        drop(listener);
-        stage.fails(&format!("http://127.0.0.1:{port}"), &["--attempts", "2"])
+        let port = ClosedPort::take()?;
+        stage.fails(&format!("http://127.0.0.1:{}", port.number()), &["--attempts", "2"])
     }
     tls_to_plain_text(stage) {
         let api = api(Vec::new())?;

@@ -1,19 +1,15 @@
 //! What goes wrong below the host: its state file is damaged, the disk is full or read-only, the clock goes back, two runs
 //! come at once. After each, nothing is lost and nothing is there twice. What is said of it is in `errors.rs`.
 
-use std::{
-    fs::{self, File},
-    path::Path,
-    process::Command,
-    time::Duration,
-};
+use std::{fs, path::Path, process::Command, time::Duration};
 
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 use tests::{
+    clock::Clock,
     connection::Connection,
     mock::{Api, Change, Endpoint, Shape, Total, offset::Offset},
-    program::{call, host, parts},
+    program::{Running, call, host, parts},
 };
 
 const RECORDS: u32 = 500;
@@ -116,16 +112,15 @@ fn a_damaged_state_file_takes_nothing_along_and_its_backup_goes_on() -> anyhow::
 
 #[test]
 fn of_two_runs_at_once_one_is_refused_and_the_other_is_whole() -> anyhow::Result<()> {
-    let items = Endpoint::new("/items", Offset::default()).records(RECORDS).total(Total::Body);
-    let api = Api::builder().endpoint(items.latency(Duration::from_millis(30))).start()?;
+    let api = api()?;
     let connection = connection(&api)?;
+    api.answer(1);
     let mut first = connection.start(&[])?;
-    while api.requests().len() < 2 {
-        std::thread::yield_now();
-    }
+    first.until(|| api.requests().len() == 2)?;
     let second = connection.run(&[])?;
     ensure!(second.code == Some(2) && second.log.contains("another run of the connection rest is using"), "{second:?}");
-    ensure!(first.wait()?.success(), "the first run failed");
+    api.answer(usize::MAX);
+    first.succeeds()?;
     assert_eq!(connection.ids("items", "id")?, every_id());
     Ok(())
 }
@@ -306,42 +301,37 @@ fn what_a_commit_rests_on_is_on_the_disk_before_it_by_the_systems_own_account() 
     Ok(())
 }
 
-/// A library that puts the clock a day back while a file is there.
-const CLOCK: &str = r#"
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <stdlib.h>
-#include <time.h>
-#include <unistd.h>
-int clock_gettime(clockid_t id, struct timespec *now) {
-    static int (*real)(clockid_t, struct timespec *);
-    if (!real) real = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
-    int result = real(id, now);
-    const char *back = getenv("CLOCK_BACK");
-    if (result == 0 && id == CLOCK_REALTIME && back && access(back, F_OK) == 0) now->tv_sec -= 86400;
-    return result;
+#[test]
+fn however_slow_the_disk_is_a_part_is_ended_by_the_page_that_fills_it() -> anyhow::Result<()> {
+    if !is_there("strace") {
+        return Ok(());
+    }
+    let api = api()?;
+    let connection = connection(&api)?;
+    let (config, out) = places(&connection);
+    // While a commit waits for its syncs, all that follows arrives.
+    let before = ["-f", "-qq", "-o", "/dev/null", "-e", "inject=fsync,fdatasync:delay_exit=30000"];
+    let ended = behind("strace", &before, &arguments(&config, &out, &["--part-rows", "100"]))?.output()?;
+    ensure!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    let rows = "SELECT records FROM parts ORDER BY name";
+    let state = rusqlite::Connection::open(connection.out().join("_state.db"))?;
+    let rows = state.prepare(rows)?.query_map([], |row| row.get(0))?.collect::<Result<Vec<i64>, _>>()?;
+    // The first page has 50 records, and each other one 49 that are new.
+    assert_eq!(rows, [148, 147, 147, 58]);
+    Ok(())
 }
-"#;
 
 #[test]
 fn a_clock_that_goes_back_a_day_holds_nothing_up_and_mixes_nothing_up() -> anyhow::Result<()> {
-    if !is_there("cc") {
-        return Ok(());
-    }
-    let items = Endpoint::new("/items", Offset::default()).records(RECORDS).since("since").total(Total::Body);
-    let api = Api::builder().endpoint(items.latency(Duration::from_millis(5))).start()?;
+    let api = api()?;
     let connection = connection(&api)?;
     let (config, out) = places(&connection);
-    let [source, library, back] = ["clock.c", "clock.so", "back"].map(|name| connection.out().with_file_name(name));
-    fs::write(&source, CLOCK)?;
-    let built =
-        Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).args([&library, &source]).arg("-ldl").output()?;
-    ensure!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    let (clock, day) = (Clock::new()?, 86_400);
     // What has to wait longer than this fails.
     let run = |more: &[&str]| -> anyhow::Result<Command> {
         let flags = [&["--rate", "100/s", "--max-wait", "5s"], more].concat();
         let mut command = host(&arguments(&config, &out, &flags))?;
-        command.env("LD_PRELOAD", &library).env("CLOCK_BACK", &back);
+        clock.give(&mut command);
         Ok(command)
     };
     let ended = |command: &mut Command| -> anyhow::Result<Value> {
@@ -352,24 +342,21 @@ fn a_clock_that_goes_back_a_day_holds_nothing_up_and_mixes_nothing_up() -> anyho
         Ok(report)
     };
     // In the middle of a run.
-    let mut first = run(&[])?;
-    let child = first.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn()?;
-    while api.requests().len() < 3 {
-        std::thread::yield_now();
-    }
-    File::create(&back)?;
-    let output = child.wait_with_output()?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let first: Value = serde_json::from_slice(&output.stdout)?;
+    api.answer(3);
+    let mut first = Running::start(run(&[])?)?;
+    first.until(|| api.requests().len() == 4)?;
+    clock.ahead(-day)?;
+    api.answer(usize::MAX);
+    let first: Value = serde_json::from_str(&first.succeeds()?.stdout)?;
     ensure!(first["ended_ms"].as_u64() >= first["started_ms"].as_u64(), "{first:#}");
     assert_eq!(connection.ids("items", "id")?, every_id());
     // Between runs: those that come later began, by the clock, a day before.
     api.change("/items", &Change::Append(5));
     let second = ended(&mut run(&[])?)?;
-    fs::remove_file(&back)?;
+    clock.ahead(0)?;
     api.change("/items", &Change::Append(5));
     let third = ended(&mut run(&[])?)?;
-    File::create(&back)?;
+    clock.ahead(-day)?;
     let fourth = ended(&mut run(&["--full", "--keep-runs", "3", "--archive-max-age", "30d"])?)?;
     let listed = call(&["runs", "--out", &out, "--json"])?;
     let listed: Vec<Value> = serde_json::from_str(&listed.stdout)?;

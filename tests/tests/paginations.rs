@@ -1,12 +1,12 @@
 //! 100,000 records through each pagination, by the program as a user runs it: each exactly once, interrupted or not.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 use tests::{
     mock::{Api, Endpoint, Total, cursor, keyset, link, offset, page},
-    program::{complete, host, integers},
+    program::{Running, complete, host, integers},
 };
 
 const RECORDS: u32 = 100_000;
@@ -99,8 +99,6 @@ fn every_record_arrives_once_through_every_pagination() -> anyhow::Result<()> {
 fn every_record_arrives_once_when_the_run_is_killed_again_and_again() -> anyhow::Result<()> {
     for (name, endpoint, stream) in paginations() {
         let folder = tempfile::tempdir()?;
-        // Slow enough to be killed in the middle, whatever the machine.
-        let endpoint = endpoint.latency(Duration::from_millis(2));
         let (api, config) = prepare(folder.path(), endpoint, &stream)?;
         let out = folder.path().join("out");
         let out_text = out.to_str().context("a path")?;
@@ -110,26 +108,17 @@ fn every_record_arrives_once_when_the_run_is_killed_again_and_again() -> anyhow:
         for round in 1.. {
             ensure!(round < 100, "{name}: it does not come to its end");
             let all: Vec<&str> = std::iter::once("run").chain(arguments).collect();
-            let mut child =
-                host(&all)?.stderr(std::process::Stdio::null()).stdout(std::process::Stdio::null()).spawn()?;
             // Another number of requests each round, so that the kill meets the run in another place.
             let wanted = api.requests().len() + 7 + round % 11;
-            let ended = loop {
-                if let Some(status) = child.try_wait()? {
-                    break Some(status);
-                }
-                if api.requests().len() >= wanted && kills < 12 {
-                    child.kill()?;
-                    child.wait()?;
-                    kills += 1;
-                    break None;
-                }
-                std::thread::yield_now();
-            };
-            if let Some(status) = ended {
-                ensure!(status.success(), "{name}: {status}");
+            api.answer(if kills < 12 { wanted } else { usize::MAX });
+            let mut run = Running::start(host(&all)?)?;
+            run.until_ended_or(|| kills < 12 && api.requests().len() > wanted)?;
+            if run.try_wait()?.is_some() {
+                run.succeeds().context(name)?;
                 break;
             }
+            run.killed()?;
+            kills += 1;
         }
         ensure!(kills >= 3, "{name}: it was killed {kills} times only");
         each_once(&out).with_context(|| format!("{name}, killed {kills} times"))?;

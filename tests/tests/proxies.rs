@@ -1,7 +1,7 @@
 //! Proxies as a user configures them: HTTP with CONNECT, HTTPS and SOCKS5, by flags and by the environment, and what is said
 //! where one does not work.
 
-use std::{fs, net::TcpListener};
+use std::fs;
 
 use anyhow::ensure;
 use serde_json::{Value, json};
@@ -10,6 +10,7 @@ use tests::{
     mock::{Api, Endpoint, Total, offset::Offset},
     program::{self, Ended},
     servers::{
+        ClosedPort,
         nginx::{Nginx, PAGE},
         proxy::{Proxy, Speaks},
     },
@@ -126,12 +127,11 @@ fn a_proxy_of_the_environment_is_used_where_no_flag_says_otherwise() -> anyhow::
 fn a_proxy_that_does_not_work_is_named_with_the_next_step() -> anyhow::Result<()> {
     let (api, nginx, refusing) = (api()?, Nginx::start(1)?, Proxy::start(Speaks::Refusing)?);
     let tls = Proxy::start(Speaks::Https)?;
-    // A port that was free a moment ago, and where nobody listens now.
-    let closed = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let nobody = ClosedPort::take()?;
     let secret = "s3cret-of-the-proxy";
     let login = format!("http://user:{secret}@");
     let url = |port: String| format!("{login}127.0.0.1:{port}");
-    let closed = url(closed.to_string());
+    let closed = url(nobody.number().to_string());
     let refused = refusing.url(&format!("user:{secret}@"));
     for (name, config, proxy, code) in [
         ("closed_plain", plain(&api), closed.clone(), 1),

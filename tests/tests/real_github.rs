@@ -273,11 +273,8 @@ fn a_killed_read_goes_on_and_the_next_one_asks_for_changes_only() -> anyhow::Res
     let arguments = ["--stream", "issues", "--part-rows", "20"];
     replay.answer(8);
     let mut child = connection.start(&arguments)?;
-    while connection.records("issues")?.len() < 100 && child.try_wait()?.is_none() {
-        std::thread::yield_now();
-    }
-    child.kill()?;
-    child.wait()?;
+    child.until(|| connection.records("issues").is_ok_and(|issues| issues.len() >= 100))?;
+    child.killed()?;
     let before = replay.targets().len();
     ensure!((4..=8).contains(&before), "{before} requests before the kill");
     replay.answer(usize::MAX);

@@ -109,7 +109,7 @@ fn what_is_refused_is_told_with_the_rule_and_the_next_step() -> anyhow::Result<(
         ("redirect_to_file", "redirect-to?url=file%3A%2F%2F%2Fetc%2Fpasswd", &[]),
         ("redirects_without_end", "redirect/30", &[]),
         ("drip_too_slow", "drip?duration=30&numbytes=30&delay=0", &["--request-timeout", "500ms"]),
-        ("silent_too_long", "delay/5", &["--idle-timeout", "300ms", "--connect-timeout", "100ms"]),
+        ("silent_too_long", "delay/5", &["--idle-timeout", "500ms", "--connect-timeout", "1s"]),
         ("large", "bytes/100000", &["--max-response", "64KiB"]),
         ("status_418", "status/418", &[]),
         ("status_503", "status/503", &[]),

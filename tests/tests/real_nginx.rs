@@ -35,19 +35,20 @@ fn connections(seen: &[Seen]) -> BTreeMap<u64, usize> {
 
 #[test]
 fn a_token_that_was_told_to_wait_waits_so_long_and_the_other_goes_on() -> anyhow::Result<()> {
-    let nginx = Nginx::start(24)?;
+    // Six pages for each token: no machine is so slow that the two beyond the first four pass as well.
+    let nginx = Nginx::start(12)?;
     let auth = json!({"auth": {"bearer": ["key-number-one", "key-number-two"]}});
     let connection = Connection::new("rest", &config(&nginx.limited(), "items", &auth))?;
     connection.complete(&[])?;
-    ensure!(connection.ids("items", "id")? == all(24));
+    ensure!(connection.ids("items", "id")? == all(12));
     let seen = nginx.seen()?;
     for token in ["Bearer key-number-one", "Bearer key-number-two"] {
         let of_token: Vec<&Seen> = seen.iter().filter(|one| one.authorization == token).collect();
         let refused = of_token.iter().filter(|one| one.status == 429).count();
         ensure!(refused > 0 && of_token.len() > refused, "{token} was never limited, or never used: {seen:#?}");
-        // In the order of their answers: those that were under way with the one that was refused come back at about its time.
+        // The log has milliseconds. In the order of their answers: those that were under way with the one that was refused come back at about its time.
         for one in of_token.iter().filter(|one| one.status == 429) {
-            let early = of_token.iter().filter(|next| (0.5..1.0).contains(&(next.at_s - one.at_s))).count();
+            let early = of_token.iter().filter(|next| (0.5..0.999).contains(&(next.at_s - one.at_s))).count();
             ensure!(early == 0, "{token} did not rest for a second after {one:?}: {seen:#?}");
         }
     }

@@ -4,7 +4,6 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use anyhow::{Context, ensure};
@@ -126,21 +125,19 @@ fn parquet_has_the_same_values() -> anyhow::Result<()> {
 #[test]
 fn a_run_that_was_killed_twice_is_repeated_as_it_was_written() -> anyhow::Result<()> {
     let items = Endpoint::new("/items", Cursor::default()).records(600).page_size(20, 20);
-    let api = Api::builder().endpoint(items.latency(Duration::from_millis(5))).start()?;
+    let api = Api::builder().endpoint(items).start()?;
     let pagination = json!({"cursor": {"token": "/next", "param": "cursor"}});
     let config = json!({"base_url": api.url(""), "streams": [
         {"name": "items", "path": "items", "records": "/items", "primary_key": ["id"], "pagination": pagination}]});
     let connection = Connection::new("rest", &config)?;
     let flags = ["--format", "jsonl", "--part-rows", "60"];
     for requests in [8, 18] {
-        let mut child = connection.start(&flags)?;
-        while api.requests().len() < requests {
-            ensure!(child.try_wait()?.is_none(), "it ended by itself");
-            std::thread::yield_now();
-        }
-        child.kill()?;
-        child.wait()?;
+        api.answer(requests);
+        let mut run = connection.start(&flags)?;
+        run.until(|| api.requests().len() > requests)?;
+        run.killed()?;
     }
+    api.answer(usize::MAX);
     let run = connection.complete(&flags)?;
     assert_eq!(run.report["resumed"], true);
     ensure!(api.requests().len() > 30, "nothing was asked for twice, so nothing was lost with a process");

@@ -111,7 +111,8 @@ fn what_does_not_pass_ends_the_read_and_says_why() -> anyhow::Result<()> {
         failing(
             "401",
             Action::Status(401, RetryAfter::None),
-            r#"the API refuses the credentials: BASE/items answered 401: {"error":"by script"}"#,
+            "the API refuses the credentials: BASE/items answered 401: {\"error\":\"by script\"}; check the credentials in the \
+             configuration, and that they may read this",
         ),
         failing(
             "503 for good",

@@ -1,12 +1,12 @@
 //! The life of runs, by the program as a user runs it: stopping, going on, reading again, previews.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 use tests::{
     mock::{Api, Change, Endpoint, Total, offset::Offset},
-    program::{call, complete, host, integers, parts},
+    program::{Running, call, complete, host, integers, parts},
 };
 
 /// A mock API with 1,000 records in pages of 100, and a folder with the configuration that reads it.
@@ -16,8 +16,8 @@ struct Room {
 }
 
 impl Room {
-    fn new(latency: Duration) -> anyhow::Result<Self> {
-        let endpoint = Endpoint::new("/items", Offset::default()).records(1_000).total(Total::Body).latency(latency);
+    fn new() -> anyhow::Result<Self> {
+        let endpoint = Endpoint::new("/items", Offset::default()).records(1_000).total(Total::Body);
         let api = Api::builder().endpoint(endpoint).start()?;
         let folder = tempfile::tempdir()?;
         let stream = json!({"name": "items", "path": "/items", "records": "/items", "primary_key": ["id"],
@@ -52,20 +52,17 @@ fn sorted_ids(out: &Path) -> anyhow::Result<Vec<i64>> {
 
 #[test]
 fn an_interrupted_run_commits_what_it_has_and_goes_on_under_its_id() -> anyhow::Result<()> {
-    let room = Room::new(Duration::from_millis(20))?;
+    let room = Room::new()?;
     let (config, out) = (room.path("config.json")?, room.path("out")?);
-    let child = host(&["run", "rest", "--config", &config, "--out", &out, "--json"])?
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
-        .spawn()?;
-    while room.api.requests().len() < 4 {
-        std::thread::yield_now();
-    }
+    room.api.answer(4);
+    let mut child = Running::start(host(&["run", "rest", "--config", &config, "--out", &out, "--json"])?)?;
+    child.until(|| room.api.requests().len() == 5)?;
     // SIGTERM, by the shell's own tool: the standard library has no other signal than SIGKILL.
     ensure!(std::process::Command::new("kill").arg(child.id().to_string()).status()?.success(), "no signal was sent");
-    let ended = child.wait_with_output()?;
-    ensure!(ended.status.code() == Some(1), "{:?}", ended.status);
-    let stopped: Value = serde_json::from_slice(&ended.stdout)?;
+    let ended = child.ended()?;
+    ensure!(ended.code == Some(1), "{ended:#?}");
+    let stopped: Value = serde_json::from_str(&ended.stdout)?;
+    room.api.answer(usize::MAX);
     let got = integers(&room.out(), "items", "id")?.len();
     ensure!((100..1_000).contains(&got), "{got} records");
     assert_eq!(stopped["verdict"], "incomplete");
@@ -85,7 +82,7 @@ fn an_interrupted_run_commits_what_it_has_and_goes_on_under_its_id() -> anyhow::
 
 #[test]
 fn a_stream_without_a_watermark_is_read_again_and_takes_the_old_ones_place() -> anyhow::Result<()> {
-    let room = Room::new(Duration::ZERO)?;
+    let room = Room::new()?;
     room.complete(&[])?;
     let old = parts(&room.out(), "items")?;
     room.api.change("/items", &Change::DeleteFront(10));
@@ -103,7 +100,7 @@ fn a_stream_without_a_watermark_is_read_again_and_takes_the_old_ones_place() -> 
 #[test]
 fn a_reading_that_fails_leaves_the_old_one_as_it_was() -> anyhow::Result<()> {
     use tests::mock::{Action, RetryAfter, Rule};
-    let room = Room::new(Duration::ZERO)?;
+    let room = Room::new()?;
     room.complete(&[])?;
     let old = parts(&room.out(), "items")?;
     room.api.script(vec![Rule::always(Action::Status(500, RetryAfter::None)).containing("offset=495")]);
@@ -126,7 +123,7 @@ fn a_reading_that_fails_leaves_the_old_one_as_it_was() -> anyhow::Result<()> {
 
 #[test]
 fn a_preview_has_as_many_records_as_asked_for_and_the_next_run_replaces_it() -> anyhow::Result<()> {
-    let room = Room::new(Duration::ZERO)?;
+    let room = Room::new()?;
     let (config, out) = (room.path("config.json")?, room.path("out")?);
     let preview = call(&["run", "rest", "--config", &config, "--out", &out, "--limit", "250", "--json"])?;
     assert_eq!(preview.code, Some(1));

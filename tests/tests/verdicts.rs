@@ -375,7 +375,10 @@ fn a_partition_that_is_refused_is_named_and_makes_the_run_incomplete() -> anyhow
         let run = connection.run(&[])?;
         let url = api.url("/groups/item-0000002/items");
         let why = match status {
-            403 => format!(r#"the API refuses the credentials: {url} answered 403: {{"error":"by script"}}"#),
+            403 => format!(
+                "the API refuses the credentials: {url} answered 403: {{\"error\":\"by script\"}}; check the credentials in the \
+                 configuration, and that they may read this"
+            ),
             _ => format!(r#"a request failed: {url} answered 404: {{"error":"by script"}}"#),
         };
         is(&run, 1, 20, &[&format!("items: 2: {why}")])?;

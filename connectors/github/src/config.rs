@@ -164,7 +164,7 @@ pub(crate) fn schema() -> impl std::fmt::Display {
                 "type": "array",
                 "title": "Repositories",
                 "description": "Single repositories, in place of or besides those above.",
-                "items": { "type": "string", "pattern": "^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$" },
+                "items": { "type": "string", "pattern": "^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$", "examples": ["octocat/Hello-World"] },
                 "minItems": 1,
                 "uniqueItems": true,
                 "examples": [["octocat/Hello-World"]]

@@ -9,6 +9,8 @@ use crate::event::{Event, Level, Observer};
 /// The keys of one connection.
 pub(crate) struct Keys {
     keys: Vec<Secret>,
+    /// What the budgets of each are called.
+    names: Vec<String>,
     refused: Mutex<Vec<bool>>,
     observer: Arc<dyn Observer>,
 }
@@ -18,14 +20,20 @@ pub(crate) struct Keys {
 pub(crate) struct Key {
     /// Its place among them.
     pub(crate) index: usize,
-    /// What its budgets are called; none where it is the only one.
+    /// What its budgets are called; none where nobody pays.
     pub(crate) name: Option<String>,
 }
 
 impl Keys {
     pub(crate) fn new(keys: Vec<Secret>, observer: Arc<dyn Observer>) -> Self {
         let refused = Mutex::new(vec![false; keys.len()]);
-        Self { keys, refused, observer }
+        let names = keys.iter().map(|key| super::payer([key.expose()])).collect();
+        Self { keys, names, refused, observer }
+    }
+
+    /// What the budgets of each are called.
+    pub(crate) fn names(&self) -> &[String] {
+        &self.names
     }
 
     /// The keys that may be used for a request to a host.
@@ -33,8 +41,7 @@ impl Keys {
         let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         let all = self.keys.len();
         let usable = (0..all).filter(|index| !refused.get(*index).copied().unwrap_or(true));
-        let name = |index: usize| (all > 1).then(|| (index + 1).to_string());
-        let keys: Vec<Key> = usable.map(|index| Key { index, name: name(index) }).collect();
+        let keys: Vec<Key> = usable.map(|index| Key { index, name: self.names.get(index).cloned() }).collect();
         if keys.is_empty() {
             let which = if all > 1 { format!("all {all} keys") } else { "the key".to_owned() };
             return Err(Refusal::new(

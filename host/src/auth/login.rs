@@ -222,3 +222,52 @@ fn random() -> Result<String, Refusal> {
     SystemRandom::new().fill(&mut bytes).map_err(none)?;
     Ok(URL_SAFE_NO_PAD.encode(bytes))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn get(port: u16, target: &str) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        stream.write_all(format!("GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").as_bytes()).await.unwrap();
+        let mut said = String::new();
+        stream.read_to_string(&mut said).await.unwrap();
+        said.lines().next().unwrap_or_default().to_owned()
+    }
+
+    /// Whoever knows the port can send a code of their own, and would have the person read another's account.
+    #[tokio::test]
+    async fn a_code_without_the_state_of_this_sign_in_is_ignored() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let browser = async {
+            for target in [
+                "/callback?code=stolen",
+                "/callback?code=stolen&state=",
+                "/callback?code=stolen&state=other",
+                "/callback?code=stolen&state=stat",
+                "/callback?code=stolen&state=states",
+                "/callback?error=access_denied&state=other",
+                "/callback?state=state",
+            ] {
+                assert_eq!(get(port, target).await, "HTTP/1.1 400 Bad Request", "{target}");
+            }
+            assert_eq!(get(port, "/favicon.ico").await, "HTTP/1.1 404 Not Found");
+            // What is no request ends its connection and nothing else.
+            drop(TcpStream::connect(("127.0.0.1", port)).await.unwrap());
+            assert_eq!(get(port, "/callback?code=mine&state=state").await, "HTTP/1.1 200 OK");
+        };
+        let (code, ()) = tokio::join!(come_back(&listener, "state"), browser);
+        assert_eq!(code.unwrap(), "mine");
+    }
+
+    #[tokio::test]
+    async fn a_sign_in_that_is_refused_says_so() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let target = "/callback?error=access_denied&error_description=not%20today&state=state";
+        let (code, said) = tokio::join!(come_back(&listener, "state"), get(port, target));
+        assert_eq!(code.unwrap_err().message, "the API refused the sign-in: not today");
+        assert_eq!(said, "HTTP/1.1 200 OK");
+    }
+}

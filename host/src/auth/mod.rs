@@ -14,6 +14,7 @@ mod jwt;
 mod keys;
 pub mod login;
 mod oauth;
+mod payer;
 mod place;
 mod scheme;
 mod secret;
@@ -22,6 +23,7 @@ pub mod store;
 
 pub use choice::Choice;
 pub(crate) use keys::Key;
+pub use payer::payer;
 pub use scheme::{Kind, Parameter, Scheme};
 pub(crate) use secret::percent_encode;
 pub use secret::{Form, PLACEHOLDER_PREFIX, PLACEHOLDER_SUFFIX, Secret, Secrets};

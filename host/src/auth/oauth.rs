@@ -477,6 +477,10 @@ fn basic(id: &str, secret: &str) -> String {
 fn store_refusal(error: &StoreError) -> Refusal {
     let next = match error {
         StoreError::Key(_) => "give it the key that it had".to_owned(),
+        StoreError::NoKey(path) => format!(
+            "run it where the keyring that keeps its key is unlocked, or remove {} and sign in again",
+            path.display()
+        ),
         StoreError::Io { .. } => "check that the folder can be written and the disk has room".to_owned(),
         StoreError::Sealed(path) => {
             format!("give it the key that it had, or remove {} and sign in again", path.display())

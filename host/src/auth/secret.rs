@@ -157,6 +157,17 @@ impl Secrets {
             && self.table().entries.iter().any(|entry| contains(text, entry.placeholder.as_bytes()))
     }
 
+    /// Returns the values whose placeholders stand in one of these texts.
+    pub(crate) fn standing_in(&self, texts: &[Cow<'_, [u8]>]) -> Vec<String> {
+        let texts: Vec<_> = texts.iter().filter(|text| contains(text, PLACEHOLDER_PREFIX.as_bytes())).collect();
+        if texts.is_empty() {
+            return Vec::new();
+        }
+        let table = self.table();
+        let stands = |entry: &&Entry| texts.iter().any(|text| contains(text, entry.placeholder.as_bytes()));
+        table.entries.iter().filter(stands).map(|entry| entry.value.expose().to_owned()).collect()
+    }
+
     /// Puts the values in where their placeholders stand.
     pub fn fill<'a>(&self, text: &'a str, form: Form) -> Cow<'a, str> {
         if !text.contains(PLACEHOLDER_PREFIX) {

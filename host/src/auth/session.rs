@@ -46,6 +46,8 @@ pub struct Session {
     secrets: Secrets,
     time: Arc<dyn Time>,
     way: Way,
+    /// What its budgets are called where it has one key alone.
+    payer: String,
 }
 
 enum Way {
@@ -75,6 +77,7 @@ impl Session {
         let secret = |name: &str| choice.secret(name).cloned().ok_or_else(|| missing(name));
         let policy = parts.hosts.iter().cloned().fold(Policy::default(), Policy::named);
         let (secrets, time) = (parts.secrets.clone(), parts.time.clone());
+        let payer = super::payer::of_choice(choice, parts.store.as_ref());
         let way = match choice.kind {
             Kind::ApiKey => Way::Key {
                 keys: Keys::new(choice.keys("value"), parts.observer),
@@ -112,7 +115,7 @@ impl Session {
             | Kind::DeviceCode
             | Kind::JwtBearer => Way::Token(Tokens::new(choice, parts)?.into()),
         };
-        Ok(Self { policy, secrets, time, way })
+        Ok(Self { policy, secrets, time, way, payer })
     }
 
     /// Tells whether requests to a URL get credentials.
@@ -124,7 +127,15 @@ impl Session {
     pub(crate) fn keys(&self, host: &str) -> Result<Vec<Key>, Refusal> {
         match &self.way {
             Way::Key { keys, .. } => keys.usable(host),
-            _ => Ok(vec![Key::default()]),
+            _ => Ok(vec![Key { index: 0, name: Some(self.payer.clone()) }]),
+        }
+    }
+
+    /// What the budgets of its keys are called, in the order in which they were written down.
+    pub(crate) fn payers(&self) -> Vec<String> {
+        match &self.way {
+            Way::Key { keys, .. } => keys.names().to_vec(),
+            _ => vec![self.payer.clone()],
         }
     }
 

@@ -26,11 +26,18 @@ const MAX_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Where the key lies that seals the files.
 pub trait SealingKey: Send + Sync + 'static {
-    /// Returns the key, or makes one where there is none yet.
+    /// Returns the key to seal with, or makes one where there is none yet.
     ///
     /// # Errors
     /// Why there is none, with the next step, for a user.
     fn key(&self) -> Result<[u8; 32], String>;
+
+    /// Offers each key that is there to `opens`, until one does. It makes none: a new key opens nothing, and would stand in
+    /// the way of the one that does, which may only be out of reach. Tells whether there was any.
+    ///
+    /// # Errors
+    /// As [`SealingKey::key`].
+    fn offer(&self, opens: &mut dyn FnMut([u8; 32]) -> bool) -> Result<bool, String>;
 }
 
 /// Why the store cannot be used.
@@ -39,6 +46,12 @@ pub enum StoreError {
     /// There is no key.
     #[error("there is no key for stored credentials: {0}")]
     Key(String),
+    /// The file's key is out of reach.
+    #[error(
+        "{} cannot be opened: there is no key file, and the keyring has no key for it, is locked, or is out of reach",
+        .0.display()
+    )]
+    NoKey(PathBuf),
     /// A file can't be read or written.
     #[error("cannot use {}", path.display())]
     Io {
@@ -199,12 +212,20 @@ impl Store {
             Ok(metadata) if metadata.len() > MAX_BYTES => return Err(StoreError::Sealed(path)),
             Ok(_) => {}
         }
-        let mut sealed = fs::read(&path).map_err(io)?;
+        let sealed = fs::read(&path).map_err(io)?;
         let damaged = || StoreError::Sealed(path.clone());
-        let (head, text) = sealed.split_at_mut_checked(MAGIC.len() + NONCE_LEN).ok_or_else(damaged)?;
-        let nonce = head.strip_prefix(MAGIC).and_then(|nonce| Nonce::try_assume_unique_for_key(nonce).ok());
-        let text = self.cipher()?.open_in_place(nonce.ok_or_else(damaged)?, self.aad(), text);
-        serde_json::from_slice(text.map_err(|_| damaged())?).map_err(|_| damaged())
+        let (head, text) = sealed.split_at_checked(MAGIC.len() + NONCE_LEN).ok_or_else(damaged)?;
+        let nonce = head.strip_prefix(MAGIC).and_then(|nonce| <[u8; NONCE_LEN]>::try_from(nonce).ok());
+        let nonce = nonce.ok_or_else(damaged)?;
+        let mut content = None;
+        let mut opens = |key: [u8; 32]| {
+            let (Ok(cipher), mut text) = (cipher(&key), text.to_vec()) else { return false };
+            let opened = cipher.open_in_place(Nonce::assume_unique_for_key(nonce), self.aad(), &mut text);
+            content = opened.ok().map(|text| serde_json::from_slice(text).map_err(|_| damaged()));
+            content.is_some()
+        };
+        let offered = self.key.offer(&mut opens).map_err(StoreError::Key)?;
+        content.unwrap_or_else(|| Err(if offered { damaged() } else { StoreError::NoKey(path.clone()) }))
     }
 
     /// Seals the content and puts it in the file's place; it is durable when this returns.
@@ -214,8 +235,8 @@ impl Store {
         let mut nonce = [0; NONCE_LEN];
         SystemRandom::new().fill(&mut nonce).map_err(|_| io(io::Error::other("no random numbers")))?;
         let mut text = serde_json::to_vec(content).map_err(|error| io(error.into()))?;
-        let cipher = self.cipher()?;
-        cipher
+        let key = self.key.key().map_err(StoreError::Key)?;
+        cipher(&key)?
             .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), self.aad(), &mut text)
             .map_err(|_| io(io::Error::other("too much to seal")))?;
         let folder = self.out.join("_auth");
@@ -233,15 +254,14 @@ impl Store {
         replace().map_err(io)
     }
 
-    fn cipher(&self) -> Result<LessSafeKey, StoreError> {
-        let key = self.key.key().map_err(StoreError::Key)?;
-        let key = UnboundKey::new(&CHACHA20_POLY1305, &key);
-        key.map(LessSafeKey::new).map_err(|_| StoreError::Key("it has the wrong length".to_owned()))
-    }
-
     fn aad(&self) -> Aad<Vec<u8>> {
         Aad::from(self.connection.clone().into_bytes())
     }
+}
+
+fn cipher(key: &[u8; 32]) -> Result<LessSafeKey, StoreError> {
+    let key = UnboundKey::new(&CHACHA20_POLY1305, key);
+    key.map(LessSafeKey::new).map_err(|_| StoreError::Key("it has the wrong length".to_owned()))
 }
 
 #[cfg(test)]
@@ -254,6 +274,11 @@ pub(crate) mod tests {
     impl SealingKey for Fixed {
         fn key(&self) -> Result<[u8; 32], String> {
             Ok([self.0; 32])
+        }
+
+        fn offer(&self, opens: &mut dyn FnMut([u8; 32]) -> bool) -> Result<bool, String> {
+            opens([self.0; 32]);
+            Ok(true)
         }
     }
 

@@ -97,6 +97,7 @@ impl HttpCtx {
             attempts: response.attempts,
             method: response.method,
             exchange: response.exchange,
+            budget: response.budget,
             request,
             _held: held,
         })
@@ -117,6 +118,8 @@ pub struct Response {
     pub(crate) method: http::Method,
     /// Its number in the archive.
     pub(crate) exchange: Option<u64>,
+    /// The budget that paid for it.
+    budget: String,
     /// What it answers, to be sent again should the connector reject it.
     request: Arc<http::Request>,
     _held: Held,
@@ -125,7 +128,7 @@ pub struct Response {
 impl Response {
     /// Returns the first value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(header, _)| header.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        http::header(&self.headers, name)
     }
 }
 
@@ -266,8 +269,8 @@ impl wit::Host for HttpView<'_> {
         retryable: bool,
     ) -> wasmtime::Result<Result<Resource<Response>, wit::Error>> {
         let client = self.client()?;
-        let Response { status, headers, attempts, request, .. } = self.table.delete(response)?;
-        let rejected = http::Rejected { status, attempts, headers: &headers };
+        let Response { status, headers, attempts, budget, request, .. } = self.table.delete(response)?;
+        let rejected = http::Rejected { status, attempts, headers: &headers, budget: &budget };
         let reason: String = reason.chars().take(MAX_REASON_CHARS).collect();
         let reason = self.ctx.recent.as_ref().map_or(reason.clone(), |recent| recent.clean(&reason).into_owned());
         let result = client.reject(&self.ctx.read, &request, &rejected, &reason, retryable).await;

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 use host::http::Archive;
 use host::http::archive::{Entry, Reader, RecordedExchange, har};
 use host::run::retention::{self, Pruned, Retention};
@@ -35,6 +35,7 @@ enum Command {
     /// Writes a run's exchanges as HTTP Archive (HAR 1.2), for other tools. Secrets stay placeholders.
     Export(ExportArgs),
     /// Removes archives by age and size, the oldest first. Those of unfinished runs stay.
+    #[command(after_help = super::units::HELP)]
     Prune(PruneArgs),
 }
 
@@ -71,7 +72,7 @@ struct CatArgs {
 
 #[derive(Debug, Args)]
 struct ExportArgs {
-    /// The run, or the start of its id [default: the newest].
+    /// The run, or the start of its id [default: the newest that has an archive].
     run: Option<String>,
     #[command(flatten)]
     folder: Folder,
@@ -81,11 +82,12 @@ struct ExportArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("what").required(true).multiple(true).args(["older_than", "keep_bytes", "keep_runs"]))]
 struct PruneArgs {
     #[command(flatten)]
     folder: Folder,
     /// Remove archives of runs that ended longer ago than this: 30d, 12h.
-    #[arg(long, value_name = "TIME", value_parser = parse_duration, required_unless_present_any = ["keep_bytes", "keep_runs"])]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     older_than: Option<Duration>,
     /// Remove archives, the oldest first, until no more than this is left: 10GiB.
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
@@ -205,12 +207,15 @@ fn cat(args: &CatArgs, out: &mut Out) -> Result<Exit, CliError> {
         }
         return Ok(Exit::Complete);
     }
-    Err(CliError::usage(format!("the run {} has no exchange {}", run.id, args.number))
-        .next(format!("list them with `host archive ls {}`", run.id)))
+    Err(CliError::usage(format!("the run {} has no exchange {}", run.id, args.number)).next(format!(
+        "list them with `host archive ls {} --out {}`",
+        run.id,
+        args.folder.out.display()
+    )))
 }
 
 fn export(args: &ExportArgs, out: &mut Out) -> Result<Exit, CliError> {
-    let run = runs::find(&args.folder.out, args.run.as_deref())?;
+    let run = runs::find_archived(&args.folder.out, args.run.as_deref())?;
     let reader = open(&args.folder.out, &run)?;
     match &args.to {
         Some(path) => {

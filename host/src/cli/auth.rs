@@ -36,7 +36,7 @@ pub(crate) struct LoginArgs {
     /// Open no browser; the address is printed.
     #[arg(long)]
     no_browser: bool,
-    /// Longest wait for the person.
+    /// Longest wait for somebody to sign in.
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = parse_duration)]
     within: Duration,
 }

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use host::auth::store::StoreError;
 use host::config::{ConfigError, LoadError as ConfigLoadError};
+use host::engine::bindings::exports::ingest::connector::source::Error as SourceError;
 use host::engine::component::LoadError;
 use host::engine::{CallError, with_sources as chain};
 use host::http::archive::{self, har};
@@ -24,6 +25,7 @@ enum Kind {
     Auth,
     Connector,
     Grant,
+    Network,
     Output,
     Internal,
 }
@@ -36,6 +38,7 @@ impl Kind {
             Self::Auth => "auth",
             Self::Connector => "connector",
             Self::Grant => "grant",
+            Self::Network => "network",
             Self::Output => "output",
             Self::Internal => "internal",
         }
@@ -83,6 +86,10 @@ impl CliError {
     pub(crate) fn store(error: &StoreError) -> Self {
         let next = match error {
             StoreError::Key(_) => "mend the key file, or its permissions".to_owned(),
+            StoreError::NoKey(path) => format!(
+                "run it where the keyring that keeps its key is unlocked, or remove {} and store its values again",
+                path.display()
+            ),
             StoreError::Io { .. } => "check that the folder can be written and the disk has room".to_owned(),
             StoreError::Sealed(path) => {
                 format!("give it the key that it had, or remove {} and store its values again", path.display())
@@ -201,9 +208,9 @@ impl From<ReplayError> for CliError {
     fn from(error: ReplayError) -> Self {
         let usage = |next: &str| Self::new(Kind::Usage, chain(&error)).next(next);
         match error {
-            ReplayError::NoArchive(_) => {
-                usage("only a run without --no-archive can be repeated, until `host archive prune` removes its archive")
-            }
+            ReplayError::NoArchive(_) => usage(
+                "name a run that `host archive ls` lists; those made with --no-archive, pruned or made by `host reprocess` have none",
+            ),
             ReplayError::Older(_) => usage("run it again with this host"),
             ReplayError::NoConnector(_) => usage("give the connector with --with"),
             ReplayError::Key(_) => usage("give it the key that the run had, where its configuration said it is"),
@@ -322,6 +329,15 @@ impl From<OpenError> for CliError {
             }
             OpenError::PartitionTwice { .. } => (Kind::Connector, "tell the connector's author"),
             OpenError::Call { .. } => (Kind::Connector, "run with -v for its log, and tell the connector's author"),
+            OpenError::Refused(SourceError::Config(_)) => {
+                (Kind::Config, "mend what it names; `host inspect CONNECTOR` shows how it is configured")
+            }
+            OpenError::Refused(SourceError::Auth(_)) => (
+                Kind::Auth,
+                "check the credentials in the configuration, and that they may read this; `host inspect CONNECTOR` lists the \
+                 ways to give them",
+            ),
+            OpenError::Refused(SourceError::Transient(_)) => (Kind::Network, "try again later"),
             OpenError::Refused(_) => {
                 (Kind::Connector, "mend what it names; `host inspect CONNECTOR` shows how it is configured")
             }

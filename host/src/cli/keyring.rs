@@ -62,21 +62,24 @@ impl Keys {
 
 impl SealingKey for Keys {
     fn key(&self) -> Result<Key, String> {
-        let find = || {
-            let file =
-                key_file().ok_or("neither XDG_CONFIG_HOME nor HOME is set, so there is no place for a key file")?;
-            // Without a desktop's session there is nobody to ask.
-            let desktop = std::env::var_os("DBUS_SESSION_BUS_ADDRESS").is_some();
-            find(&file, desktop.then_some(&SecretTool as &dyn Keyring))
-        };
-        self.found.get_or_init(find).clone()
+        self.found.get_or_init(|| find(&key_file()?, keyring())).clone()
+    }
+
+    fn offer(&self, opens: &mut dyn FnMut(Key) -> bool) -> Result<bool, String> {
+        offer(&key_file()?, keyring(), opens)
     }
 }
 
-fn key_file() -> Option<PathBuf> {
+/// Without a desktop's session there is nobody to ask.
+fn keyring() -> Option<&'static dyn Keyring> {
+    std::env::var_os("DBUS_SESSION_BUS_ADDRESS").is_some().then_some(&SecretTool as &dyn Keyring)
+}
+
+fn key_file() -> Result<PathBuf, String> {
     let from_env = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let folder = from_env("XDG_CONFIG_HOME").or_else(|| from_env("HOME").map(|home| home.join(".config")))?;
-    Some(folder.join("host").join("key"))
+    let folder = from_env("XDG_CONFIG_HOME").or_else(|| from_env("HOME").map(|home| home.join(".config")));
+    let folder = folder.ok_or("neither XDG_CONFIG_HOME nor HOME is set, so there is no place for a key file")?;
+    Ok(folder.join("host").join("key"))
 }
 
 /// A key file that is there counts, so that a keyring which comes later locks nobody out. Else the keyring; else a new file.
@@ -86,7 +89,7 @@ fn find(file: &Path, keyring: Option<&dyn Keyring>) -> Result<Key, String> {
     }
     if let Some(keyring) = keyring {
         if let Some(text) = keyring.get() {
-            return parse(&text).ok_or_else(|| "what the keyring keeps is no key".to_owned());
+            return kept(&text);
         }
         let (key, text) = random()?;
         // What cannot be read back is not kept.
@@ -97,6 +100,21 @@ fn find(file: &Path, keyring: Option<&dyn Keyring>) -> Result<Key, String> {
     let (_, text) = random()?;
     make(file, &text).map_err(|error| format!("cannot write {}: {error}", file.display()))?;
     read(file)?.ok_or_else(|| format!("{} is gone", file.display()))
+}
+
+/// The key file first, as above; the keyring is not asked where that opens, since it may ask its user in turn.
+fn offer(file: &Path, keyring: Option<&dyn Keyring>, opens: &mut dyn FnMut(Key) -> bool) -> Result<bool, String> {
+    let in_file = read(file)?;
+    if in_file.is_some_and(&mut *opens) {
+        return Ok(true);
+    }
+    let in_keyring = keyring.and_then(Keyring::get).map(|text| kept(&text)).transpose()?;
+    in_keyring.map(opens);
+    Ok(in_file.or(in_keyring).is_some())
+}
+
+fn kept(text: &str) -> Result<Key, String> {
+    parse(text).ok_or_else(|| "what the keyring keeps is no key".to_owned())
 }
 
 fn read(file: &Path) -> Result<Option<Key>, String> {
@@ -186,6 +204,30 @@ mod tests {
         let key = find(&file, Some(&keyring)).unwrap();
         assert_eq!(find(&file, Some(&keyring)).unwrap(), key);
         assert!(!file.exists());
+    }
+
+    #[test]
+    fn what_a_keyring_sealed_is_opened_by_it_alone_and_no_key_is_made_meanwhile() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("host/key");
+        let keyring = Fake::default();
+        let key = find(&file, Some(&keyring)).unwrap();
+        let opened = |keyring: Option<&dyn Keyring>| {
+            let mut found = false;
+            offer(&file, keyring, &mut |offered| {
+                found |= offered == key;
+                found
+            })
+            .map(|any| (any, found))
+        };
+        assert_eq!(opened(Some(&keyring)), Ok((true, true)));
+        assert_eq!(opened(None), Ok((false, false)));
+        assert_eq!(opened(Some(&Fake::default())), Ok((false, false)));
+        assert!(!file.exists());
+        // Where another key was made for something else, the keyring's still opens what it sealed.
+        let other = find(&file, None).unwrap();
+        assert!(file.exists() && other != key);
+        assert_eq!((opened(Some(&keyring)), opened(None)), (Ok((true, true)), Ok((true, false))));
     }
 
     #[test]

@@ -52,15 +52,19 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Reads a connector's streams into files.
+    #[command(after_help = units::HELP)]
     Run(Box<run::RunArgs>),
     /// Asks a connector whether its configuration and credentials work.
+    #[command(after_help = units::HELP)]
     Check(check::CheckArgs),
     /// Signs in, and keeps a connection's credentials.
     #[command(subcommand)]
     Auth(auth::AuthCommand),
     /// Lists a connector's streams.
+    #[command(after_help = units::HELP)]
     Streams(streams::StreamsArgs),
     /// Shows what a connector is, what it reaches and how it is configured, without a request.
+    #[command(after_help = units::HELP)]
     Inspect(inspect::InspectArgs),
     /// Lists the runs of an output folder.
     Runs(runs::RunsArgs),
@@ -69,8 +73,10 @@ enum Command {
     /// Shows what a stream's records are like, and what changed when.
     Schema(schema::SchemaArgs),
     /// Repeats a run from its archive, without a request, and compares the records.
+    #[command(after_help = units::HELP)]
     Replay(replay::ReplayArgs),
     /// Makes a stream's table anew from archives, without a request, and swaps it in.
+    #[command(after_help = units::HELP)]
     Reprocess(reprocess::ReprocessArgs),
     /// Checks an output folder against what its state and archives say of it.
     Verify(verify::VerifyArgs),

@@ -18,7 +18,7 @@ use super::{CliError, Exit, connectors, runs, units};
 /// Arguments of `host replay`.
 #[derive(Debug, Args)]
 pub(crate) struct ReplayArgs {
-    /// The run, or the start of its id [default: the newest].
+    /// The run, or the start of its id [default: the newest that has an archive].
     run: Option<String>,
     /// Another connector, or another version of it: show how its records differ from those of the one that made the run.
     #[arg(long, value_name = "CONNECTOR")]
@@ -43,7 +43,7 @@ pub(crate) struct ReplayArgs {
 
 /// Repeats a run.
 pub(crate) async fn replay(args: ReplayArgs, out: &mut Out) -> Result<Exit, CliError> {
-    let run = runs::find(&args.out, args.run.as_deref())?;
+    let run = runs::find_archived(&args.out, args.run.as_deref())?;
     let observer: Arc<dyn Observer> = Arc::new(Progress::new(Style::Quiet));
     let recorded = Recorded::load(args.cache.engine(&args.limits)?, &args.out, &run.id, observer, keys(&args.out))?;
     match &args.with {

@@ -28,7 +28,7 @@ pub(crate) struct ReprocessArgs {
     /// Output folder.
     #[arg(long, value_name = "DIR", default_value = "data")]
     out: PathBuf,
-    /// Most records in a file.
+    /// Records at which a file is ended; a page is not divided.
     #[arg(long, value_name = "N", default_value_t = 2_000_000)]
     part_rows: u64,
     /// Size at which a file is ended.

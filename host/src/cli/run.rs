@@ -80,7 +80,7 @@ pub(crate) struct RunArgs {
     /// newest stays in any case.
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes, help_heading = "Archives")]
     archive_max_size: Option<u64>,
-    /// Most records in a file.
+    /// Records at which a file is ended; a page is not divided.
     #[arg(long, value_name = "N", default_value_t = 2_000_000)]
     part_rows: u64,
     /// Size at which a file is ended.

@@ -35,12 +35,23 @@ pub(crate) fn find(out: &Path, wanted: Option<&str>) -> Result<Run, CliError> {
     let start = wanted.unwrap_or_default();
     let mut matching = load(out)?.into_iter().filter(|run| run.id.starts_with(start));
     let run = matching.next().ok_or_else(|| {
-        CliError::usage(format!("there is no run {start} in {}", out.display())).next("list them with `host runs`")
+        CliError::usage(format!("there is no run {start} in {}", out.display()))
+            .next(format!("list them with `host runs --out {}`", out.display()))
     })?;
     if wanted.is_some() && matching.next().is_some() {
         return Err(CliError::usage(format!("several runs start with {start}")).next("give more of the run's id"));
     }
     Ok(run)
+}
+
+/// Finds a run by the start of its id; where none is given, the newest that has an archive, as those that `host reprocess` made
+/// have none.
+pub(crate) fn find_archived(out: &Path, wanted: Option<&str>) -> Result<Run, CliError> {
+    let has_archive = |run: &Run| out.join("_runs").join(&run.id).join("archive").exists();
+    match load(out)?.into_iter().find(has_archive) {
+        Some(run) if wanted.is_none() => Ok(run),
+        _ => find(out, wanted),
+    }
 }
 
 /// Lists the runs of an output folder.

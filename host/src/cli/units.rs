@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+/// How times and sizes are written, for whoever reads the help.
+pub(crate) const HELP: &str = "TIME is a whole number of ms, s, m (minutes), h or d: 90s. BYTES is one of B, KB, MB, GB (1,000 of the one \
+    before) or KiB, MiB, GiB (1,024): 64MiB.";
+
 /// Reads a number of bytes: `1000`, `64KiB`, `256 MiB`, `1GiB`, `10MB`.
 pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
     const UNITS: [(&str, u64); 8] = [

@@ -42,8 +42,10 @@ pub enum LoadError {
     #[error("cannot tell the format of a configuration from its name: {0}")]
     Format(String),
     /// The file is malformed.
-    #[error("{format} cannot be read: {reason}")]
+    #[error("{file} cannot be read as {format}: {reason}")]
     Syntax {
+        /// The file.
+        file: String,
         /// Name of the format.
         format: &'static str,
         /// Where and why.
@@ -143,7 +145,7 @@ pub fn look_up(reference: &str, source: &dyn Source) -> Result<String, LoadError
 
 fn parse(name: &str, text: &str) -> Result<Value, LoadError> {
     let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
-    let syntax = |format, reason: String| LoadError::Syntax { format, reason };
+    let syntax = |format, reason: String| LoadError::Syntax { file: name.to_owned(), format, reason };
     match extension.to_ascii_lowercase().as_str() {
         "json" => serde_json::from_str(text).map_err(|error| syntax("JSON", error.to_string())),
         "yaml" | "yml" => {

@@ -38,6 +38,8 @@ pub(super) struct Schema {
 
 /// How deep references and nested schemas are followed; real schemas need less than ten.
 const MAX_DEPTH: usize = 32;
+/// Bytes of an example or a description that are repeated in an error; longer ones are for `host inspect`.
+const MAX_HELP: usize = 200;
 /// Secrets that a schema can name; more than anybody would read through.
 const MAX_SECRETS: usize = 1000;
 
@@ -92,7 +94,13 @@ impl Schema {
             _ => {
                 // A whole object may have a secret in it, and a secret is not repeated in an error.
                 let hidden = error.instance().is_object() || error.instance().is_array() || secret.contains(&place);
-                let reason = if hidden { error.masked().to_string() } else { error.to_string() };
+                let mut reason = if hidden { error.masked().to_string() } else { error.to_string() };
+                // What is said of an object says little of what is wrong in it.
+                if !error.instance().is_object()
+                    && let Some(help) = self.help(&error.schema_path().to_string())
+                {
+                    reason.push_str(&help);
+                }
                 problems.push(Problem { place, reason });
             }
         }
@@ -100,19 +108,31 @@ impl Schema {
 
     /// Returns the keys that stand beside the keyword at `schema_path`.
     fn known_keys(&self, schema_path: &str) -> Vec<String> {
+        let keys = self.around(schema_path).and_then(|schema| schema.get("properties")).and_then(Value::as_object);
+        keys.map(|keys| keys.keys().cloned().collect()).unwrap_or_default()
+    }
+
+    /// Says what is meant where the keyword at `schema_path` stands, by an example, or else in the schema's words: a pattern
+    /// alone tells a reader little.
+    fn help(&self, schema_path: &str) -> Option<String> {
+        let schema = self.around(schema_path)?;
+        let example = schema.get("examples").and_then(|examples| examples.get(0)).map(Value::to_string);
+        let meaning = schema.get("description").and_then(Value::as_str).map(|text| text.trim_end_matches('.'));
+        let example = example.map(|example| format!("; write it as {example}"));
+        let help = example.or_else(|| meaning.map(|meaning| format!("; it means: {meaning}")));
+        help.filter(|help| help.len() <= MAX_HELP)
+    }
+
+    /// Returns the schema in which the keyword at `schema_path` stands.
+    fn around(&self, schema_path: &str) -> Option<&Value> {
         let parent = schema_path.rsplit_once('/').map_or("", |(parent, _)| parent);
         // Inside a `$ref` the path goes on behind the reference.
         let mut schema = &self.root;
         for step in parent.split('/').skip(1) {
             let step = step.replace("~1", "/").replace("~0", "~");
-            let next = if step == "$ref" { self.referenced(schema) } else { child(schema, &step) };
-            match next {
-                Some(next) => schema = next,
-                None => return Vec::new(),
-            }
+            schema = if step == "$ref" { self.referenced(schema) } else { child(schema, &step) }?;
         }
-        let keys = schema.get("properties").and_then(Value::as_object);
-        keys.map(|keys| keys.keys().cloned().collect()).unwrap_or_default()
+        Some(schema)
     }
 
     fn referenced(&self, schema: &Value) -> Option<&Value> {

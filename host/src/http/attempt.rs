@@ -75,6 +75,7 @@ impl Client {
         let number = config.archive.append(exchange).await?;
         if let Ok(answer) = &mut outcome {
             answer.exchange = number;
+            permit.name().clone_into(&mut answer.budget);
         }
 
         let now_ms = config.time.now_ms();

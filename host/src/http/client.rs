@@ -9,7 +9,7 @@ use super::receive::Answer;
 use super::request::{Bases, Template};
 use super::retry::{Decision, Outcome, Repeat, Try};
 use super::transport::{Failure, FailureKind};
-use super::{Budgets, Config, Error, Rejected, Request, Response, breaker, budget_name, redirect};
+use super::{Budgets, Config, Error, Rejected, Request, Response, breaker, budget_name, credentials, redirect};
 use crate::auth::{Key, Session};
 use crate::event::Event;
 
@@ -41,6 +41,9 @@ impl Client {
         );
         let jitter = Mutex::new(fastrand::Rng::with_seed(config.seed));
         let breakers = breaker::Breakers::new(config.breaker);
+        if let Some(session) = &config.auth {
+            budgets.know_keys(session.payers());
+        }
         Self { shared: Arc::new(Shared { config, budgets, breakers, jitter, bases: Bases::default() }) }
     }
 
@@ -75,7 +78,7 @@ impl Client {
         retryable: bool,
     ) -> Result<Response, Error> {
         let config = &self.shared.config;
-        let Rejected { status, attempts, headers } = *response;
+        let Rejected { status, attempts, headers, budget: paid } = *response;
         let reason = config.secrets.redact(reason).into_owned();
         let decision = match retryable && attempts < config.retry.attempts {
             true => {
@@ -91,7 +94,7 @@ impl Client {
             Decision::Final => return Err(Error::Rejected { status, attempts, reason }),
             Decision::Again { delay, reason } => (delay, reason),
             Decision::Throttled { until_ms, reason } => {
-                self.shared.budgets.pause(&budget, until_ms)?;
+                self.shared.budgets.pause(paid, until_ms)?;
                 (Duration::from_millis(until_ms.saturating_sub(now_ms)), reason)
             }
         };
@@ -121,7 +124,7 @@ impl Client {
                 Some(tape) => self.play_until_final(tape, &template, hop, before)?,
                 None => self.send_until_final(read, &template, hop, before, session).await?,
             };
-            let location = answer.headers.iter().find(|(name, _)| name == "location").map(|(_, value)| value.as_str());
+            let location = super::header(&answer.headers, "location");
             let accepted = request.accept.contains(&answer.status);
             match location {
                 Some(location) if redirect::is_redirect(answer.status) && !accepted => {
@@ -131,9 +134,19 @@ impl Client {
                     template = next;
                 }
                 _ if accepted || (200..300).contains(&answer.status) => {
-                    let Answer { status, headers, body, received_bytes, exchange } = answer;
+                    let Answer { status, headers, body, received_bytes, exchange, budget } = answer;
                     let Template { url, method, .. } = template;
-                    return Ok(Response { status, headers, body, url, attempts, received_bytes, method, exchange });
+                    return Ok(Response {
+                        status,
+                        headers,
+                        body,
+                        url,
+                        attempts,
+                        received_bytes,
+                        method,
+                        exchange,
+                        budget,
+                    });
                 }
                 _ => {
                     let excerpt = self.excerpt(read, &answer.body);
@@ -166,12 +179,15 @@ impl Client {
                 Error::Denied(if hop > 0 { format!("after a redirect, {denial}") } else { denial.to_string() })
             })?;
             // Each of several keys has budgets of its own.
-            let keys = session.map_or_else(|| Ok(vec![Key::default()]), |session| session.keys(&host))?;
+            let keys = match session {
+                Some(session) => session.keys(&host)?,
+                None => vec![Key { index: 0, name: credentials::payer(template, &config.secrets) }],
+            };
             let budgets: Vec<_> =
                 keys.iter().map(|key| self.shared.budgets.of_url(&template.url, key.name.as_deref())).collect();
             let (index, mut permit) = self.shared.budgets.admit_any(read, &budgets).await?;
             let key = keys.into_iter().nth(index).unwrap_or_default();
-            let budget = permit.name().to_owned();
+            let budget = permit.shown().to_owned();
             if let Err(error) = self.whole_circuit(&host) {
                 permit.cost_nothing();
                 return Err(error);

@@ -3,6 +3,8 @@
 //! Invariant: only [`fill`] turns a placeholder into a value, and what it returns goes to the transport and nowhere else.
 //! The archive, the log and errors are written from the request as it was before.
 
+use std::borrow::Cow;
+
 use ::http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -32,6 +34,22 @@ pub(super) fn fill(template: &Template, secrets: &Secrets) -> Result<Outgoing, E
         body => body.clone(),
     };
     Ok(Outgoing { method: template.method.clone(), url: fill_url(&template.url, secrets)?, headers, body })
+}
+
+/// Names who pays for a request: the values of the secrets that stand in it. None where it holds none.
+pub(super) fn payer(template: &Template, secrets: &Secrets) -> Option<String> {
+    if !secrets.any() {
+        return None;
+    }
+    let mut texts: Vec<Cow<'_, [u8]>> = vec![Cow::Borrowed(template.url.as_str().as_bytes())];
+    for (_, value) in &template.headers {
+        texts.push(Cow::Borrowed(value.as_bytes()));
+        texts.extend(basic(value).map(|inner| Cow::Owned(inner.into_bytes())));
+    }
+    texts.extend(template.body.as_ref().map(|body| Cow::Borrowed(body.as_ref())));
+    let mut values = secrets.standing_in(&texts);
+    values.sort_unstable();
+    (!values.is_empty()).then(|| crate::auth::payer(values.iter().map(String::as_str)))
 }
 
 /// Tells whether a header's value holds a placeholder, plain or inside Basic credentials.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::structured;
+use super::{header as value, structured};
 use crate::time::days;
 
 /// A reset further away than this many seconds is no number of seconds from now but a time since the epoch: 2001.
@@ -171,10 +171,6 @@ fn first_count(text: &str) -> Option<u32> {
 pub(super) fn count(text: &str) -> Option<u32> {
     let number = text.parse::<f64>().ok().filter(|number| number.is_finite())?;
     Some(number.clamp(0.0, f64::from(u32::MAX)) as u32)
-}
-
-fn value<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
-    headers.iter().find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
 }
 
 #[cfg(test)]

@@ -54,6 +54,7 @@ pub use self::learned::HeaderNames;
 pub use self::policy::{Denial, Granted, HostPattern, Policy};
 pub use self::rate::{Rate, RateError, Rates};
 pub use self::request::{Method, Request};
+pub(crate) use self::response::header;
 pub use self::response::{Rejected, Response};
 pub use self::tape::{NotRecorded, Tape};
 pub use self::transport::{Network, Transport};

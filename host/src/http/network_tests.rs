@@ -188,8 +188,9 @@ async fn silence_ends_at_the_idle_timeout() {
     let start = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n[1,2".to_vec();
     for sent in [Vec::new(), start] {
         let server = serve(move |_| Reply::Hang(sent.clone())).await;
-        let short = Duration::from_millis(20);
-        let options = Options { connect_timeout: short, idle_timeout: short, ..Options::default() };
+        // A slow machine may need a while to connect, and silence has no other end than this.
+        let (connect_timeout, idle_timeout) = (Duration::from_secs(1), Duration::from_millis(20));
+        let options = Options { connect_timeout, idle_timeout, ..Options::default() };
         let error = get(&client_with(&[&server.url], options, |_| {}), &server.url).await.unwrap_err().to_string();
         assert_eq!(error, "no response: 127.0.0.1 sent nothing for 0.02 s");
     }

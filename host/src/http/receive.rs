@@ -26,6 +26,8 @@ pub(super) struct Answer {
     pub(super) body: Bytes,
     pub(super) received_bytes: u64,
     pub(super) exchange: Option<u64>,
+    /// The budget that paid for it; empty for one that was recorded.
+    pub(super) budget: String,
 }
 
 impl Client {
@@ -85,7 +87,7 @@ impl Client {
                     true => exchange.headers.clone(),
                     false => std::mem::take(&mut exchange.headers),
                 };
-                return Ok(Answer { status, headers, body, received_bytes, exchange: None });
+                return Ok(Answer { status, headers, body, received_bytes, exchange: None, budget: String::new() });
             }
             (Ok(_), Some(failure)) => failure,
             (Err(undecodable), failure) => {

@@ -116,7 +116,7 @@ impl Template {
 
     /// The first value of a header.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
+        super::header(&self.headers, name)
     }
 
     /// Refuses placeholders in places where no secret is put in.

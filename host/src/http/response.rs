@@ -22,13 +22,20 @@ pub struct Response {
     pub method: http::Method,
     /// The number of its exchange in the archive; none where nothing is kept.
     pub exchange: Option<u64>,
+    /// The name of the budget that paid for it.
+    pub budget: String,
 }
 
 impl Response {
     /// Returns the first value of a header, looked up case-insensitively.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        header(&self.headers, name)
     }
+}
+
+/// Finds the first value of a header, whatever the case of its name (RFC 9110, section 5.1).
+pub(crate) fn header<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    headers.iter().find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
 }
 
 /// What the host needs to know of a response that a connector rejects.
@@ -40,4 +47,6 @@ pub struct Rejected<'a> {
     pub attempts: u32,
     /// The headers.
     pub headers: &'a [(String, String)],
+    /// The name of the budget that paid for it.
+    pub budget: &'a str,
 }

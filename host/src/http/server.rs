@@ -113,7 +113,7 @@ impl Server {
                 format!("the certificate that {name} shows is for another host")
             }
             rustls::Error::InvalidMessage(_) => {
-                format!("{name} does not speak TLS on port {port}; should its URL start with http:// ?")
+                format!("{name} does not speak TLS on port {port}; its URL may have to start with http://")
             }
             rustls::Error::AlertReceived(rustls::AlertDescription::ProtocolVersion)
             | rustls::Error::PeerIncompatible(

@@ -270,5 +270,5 @@ fn recorded_outcome(
         None => Bytes::new(),
     };
     let (status, headers) = (exchange.status.unwrap_or(0), exchange.headers);
-    Ok(Ok(Answer { status, headers, body, received_bytes, exchange: Some(exchange.seq) }))
+    Ok(Ok(Answer { status, headers, body, received_bytes, exchange: Some(exchange.seq), budget: String::new() }))
 }

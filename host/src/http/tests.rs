@@ -195,7 +195,12 @@ async fn a_method_that_is_not_granted_is_never_sent() {
 }
 
 fn rejected(response: &Response) -> Rejected<'_> {
-    Rejected { status: response.status, attempts: response.attempts, headers: &response.headers }
+    Rejected {
+        status: response.status,
+        attempts: response.attempts,
+        headers: &response.headers,
+        budget: &response.budget,
+    }
 }
 
 #[tokio::test]
@@ -203,8 +208,11 @@ async fn a_rejected_response_is_asked_for_again_by_the_hosts_rules() {
     let busy = || answer(200, &[], r#"{"error":"busy"}"#);
     let told = answer(200, &[("retry-after", "7")], r#"{"error":"busy"}"#);
     let bench = bench(vec![busy(), told, answer(200, &[], "[]")]);
-    let request = Request::get("https://api.example/x");
+    // What pays for it, and so waits, is the budget of its key.
+    let headers = vec![("authorization".to_owned(), format!("Bearer {}", bench.placeholder))];
+    let request = Request { headers, ..Request::get("https://api.example/x") };
     let first = bench.client.send("repos", &request).await.unwrap();
+    assert!(first.budget.starts_with("api.example of key "), "{}", first.budget);
     let second = bench.client.reject("repos", &request, &rejected(&first), "busy", true).await.unwrap();
     let before = bench.waited_ms();
     assert!(before < 500, "{before}");

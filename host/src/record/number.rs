@@ -59,10 +59,10 @@ const SMALL_TENS: [u64; 8] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_
 #[inline(always)]
 fn digits(bytes: u64) -> (usize, u64) {
     const ONES: u64 = u64::MAX / 0xff;
-    let values = bytes ^ ONES * 0x30;
+    let values = bytes ^ (ONES * 0x30);
     // The high bit of a byte says that it is none: 0x76 lifts what is above nine there.
-    let others = (values & ONES * 0x7f).wrapping_add(ONES * 0x76) | values;
-    let length = ((others & ONES * 0x80).trailing_zeros() / 8) as usize;
+    let others = (values & (ONES * 0x7f)).wrapping_add(ONES * 0x76) | values;
+    let length = ((others & (ONES * 0x80)).trailing_zeros() / 8) as usize;
     if length == 0 {
         return (0, 0);
     }

@@ -152,7 +152,12 @@ async fn call(setup: &ReadSetup, read: &Read, handle: &Arc<ReadHandle>) -> End {
         // What a connector wrote after its last page belongs to a read that did not end well: it is forgotten.
         Ok(Err(error)) => {
             let restart = matches!(error, source::Error::Restart(_));
-            End { heard, restart, ..End::failed(safe(source_error(&error))) }
+            let next = match error {
+                source::Error::Auth(_) => "; check the credentials in the configuration, and that they may read this",
+                source::Error::Transient(_) => "; run again to go on from here",
+                _ => "",
+            };
+            End { heard, restart, ..End::failed(safe(source_error(&error) + next)) }
         }
         Err(CallError::Writer(WriterGone::Page(reason))) => End { heard, ..End::failed(reason) },
         Err(error) => End { heard, ..End::failed(safe(error.to_string())) },
@@ -166,7 +171,7 @@ pub(crate) fn source_error(error: &source::Error) -> String {
     match error {
         source::Error::Config(reason) => format!("the connector does not accept its configuration: {reason}"),
         source::Error::Auth(reason) => format!("the API refuses the credentials: {reason}"),
-        source::Error::Transient(reason) => format!("the API fails for now: {reason}; run again to go on from here"),
+        source::Error::Transient(reason) => format!("the API fails for now: {reason}"),
         source::Error::Data(reason) => format!("the API's answer is not what it should be: {reason}"),
         source::Error::Restart(reason) => format!("the read has to begin again: {reason}"),
         source::Error::Http(reason) => format!("a request failed: {reason}"),

@@ -39,9 +39,9 @@ const SHORT_BYTES: usize = 256 << 10;
 /// When a part is full.
 #[derive(Debug, Clone)]
 pub struct PartLimits {
-    /// Records in a part.
+    /// Records at which a part is full. A page is not divided, so the last one may lead beyond it.
     pub rows: u64,
-    /// Bytes of a part's file.
+    /// Bytes of a part's file at which it is full.
     pub bytes: u64,
     /// Time from a part's first record to its commit: at most this much work is lost with a dead process.
     pub age: Duration,
@@ -173,26 +173,35 @@ async fn work(mut writer: Writer, mut items: mpsc::UnboundedReceiver<Item>) -> R
             batch.push(item);
         }
         let mut batch = batch.into_iter().peekable();
-        // What has been decoded is only copied, which takes less time than to wake another thread for it.
-        while !writer.setup.sink.is_due()
-            && let Some(item) = batch.next_if(|item| writer.is_quick(item))
-        {
-            writer.take(item)?;
-        }
-        if batch.peek().is_some() || writer.setup.sink.is_due() {
-            let taken = tokio::task::spawn_blocking(move || {
-                for item in batch {
-                    // What is written settles the columns' types. A replay writes after each page, and so must this.
+        // What waited may be enough for several parts, as where a commit took long.
+        while batch.peek().is_some() {
+            let mut is_full = false;
+            // What has been decoded is only copied, which takes less time than to wake another thread for it.
+            while !is_full
+                && !writer.setup.sink.is_due()
+                && let Some(item) = batch.next_if(|item| writer.is_quick(item))
+            {
+                writer.take(item)?;
+                is_full = writer.is_full();
+            }
+            if !is_full && (batch.peek().is_some() || writer.setup.sink.is_due()) {
+                let taken = tokio::task::spawn_blocking(move || {
+                    for item in batch.by_ref() {
+                        // What is written settles the columns' types. A replay writes after each page, and so must this.
+                        writer.setup.sink.write_due()?;
+                        writer.take(item)?;
+                        if writer.is_full() {
+                            break;
+                        }
+                    }
                     writer.setup.sink.write_due()?;
-                    writer.take(item)?;
-                }
-                writer.setup.sink.write_due()?;
-                Ok::<_, WriterError>(writer)
-            });
-            writer = taken.await.map_err(|_| WriterError::Crashed)??;
-        }
-        if writer.is_full() {
-            writer = writer.commit_now().await?;
+                    Ok::<_, WriterError>((writer, batch))
+                });
+                (writer, batch) = taken.await.map_err(|_| WriterError::Crashed)??;
+            }
+            if writer.is_full() {
+                writer = writer.commit_now().await?;
+            }
         }
         writer.waiting.clear();
     }

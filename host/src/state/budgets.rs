@@ -3,16 +3,16 @@
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
+use super::patience;
 use crate::http::budget::shared::Store;
 use crate::http::budget::state::State;
 
-/// How long an opening goes on trying while another process holds the file, and how long it rests in between.
+/// How long an opening goes on trying while another process holds the file.
 const OPEN_WITHIN: Duration = Duration::from_secs(5);
-const OPEN_AGAIN: Duration = Duration::from_millis(5);
 
 /// Budgets in a SQLite file.
 pub struct SqliteBudgets {
@@ -25,14 +25,7 @@ impl SqliteBudgets {
     /// # Errors
     /// Why it cannot be used, in words.
     pub fn open(path: &Path) -> Result<Self, String> {
-        let begun = Instant::now();
-        loop {
-            match Self::try_open(path) {
-                // To make a journal of its own kind, SQLite waits for nobody: two processes that begin at once meet here.
-                Err(error) if is_busy(&error) && begun.elapsed() < OPEN_WITHIN => std::thread::sleep(OPEN_AGAIN),
-                opened => return opened.map_err(|error| format!("{}: {error}", path.display())),
-            }
-        }
+        patience::open(OPEN_WITHIN, || Self::try_open(path)).map_err(|error| format!("{}: {error}", path.display()))
     }
 
     fn try_open(path: &Path) -> Result<Self, rusqlite::Error> {
@@ -47,10 +40,6 @@ impl SqliteBudgets {
         )?;
         Ok(Self { connection: Mutex::new(connection) })
     }
-}
-
-fn is_busy(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
 impl Store for SqliteBudgets {

@@ -9,6 +9,7 @@ mod borders;
 mod budgets;
 mod checks;
 mod commits;
+mod patience;
 mod rows;
 mod schemas;
 mod sqlite;
@@ -372,6 +373,27 @@ pub(crate) mod tests {
             verdict: None,
             records: 0,
             full: false,
+        }
+    }
+
+    #[test]
+    fn many_connections_that_begin_at_once_all_open_the_file_of_their_folder() {
+        for _ in 0..20 {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("_state.db");
+            let barrier = std::sync::Barrier::new(8);
+            std::thread::scope(|scope| {
+                for number in 0..8 {
+                    let (path, barrier) = (&path, &barrier);
+                    scope.spawn(move || {
+                        barrier.wait();
+                        let mut state = Sqlite::open(path).unwrap();
+                        let name = format!("c{number}");
+                        state.begin_run(&Run { id: name.clone(), ..run(&name) }, "digest", &[]).unwrap();
+                    });
+                }
+            });
+            assert_eq!(Sqlite::open(&path).unwrap().runs().unwrap().len(), 8);
         }
     }
 

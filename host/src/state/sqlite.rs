@@ -10,8 +10,11 @@ use super::borders::WATERMARKS;
 use super::rows::{checks_of, insert_read, insert_run, read_of, unsigned};
 use super::{
     Batch, BatchMode, BatchStatus, Commit, KeptBorder, PageEntry, Part, PartStatus, Read, ReadStatus, Run, RunStatus,
-    SchemaVersion, StateError, StateStore, schemas,
+    SchemaVersion, StateError, StateStore, patience, schemas,
 };
+
+/// How long others may hold the file. They do so for milliseconds at a time; a longer wait is a stuck disk.
+const HELD_WITHIN: Duration = Duration::from_secs(10);
 
 /// Version of the tables below, kept in the file's `user_version`.
 const VERSION: i64 = 2;
@@ -70,17 +73,21 @@ impl Sqlite {
         {
             return Err(StateError::Lost { path: path.to_owned(), part });
         }
-        let connection = Connection::open(path).map_err(error)?;
-        // Other processes hold it for milliseconds at a time; a longer wait is a stuck disk.
-        connection.busy_timeout(Duration::from_secs(10)).map_err(error)?;
-        connection.pragma_update(None, "journal_mode", "WAL").map_err(error)?;
-        // What is written before the first commit (a run's name, a batch, its reads) need not survive a power cut: the
-        // next run makes it again. In WAL mode the order of transactions is kept without a sync, and the sync of a commit
-        // takes along everything before it.
-        connection.pragma_update(None, "synchronous", "NORMAL").map_err(error)?;
+        let connection = patience::open(HELD_WITHIN, || Self::try_open(path)).map_err(error)?;
         let mut store = Self { path: path.to_owned(), connection };
         store.migrate()?;
         Ok(store)
+    }
+
+    fn try_open(path: &Path) -> rusqlite::Result<Connection> {
+        let connection = Connection::open(path)?;
+        connection.busy_timeout(HELD_WITHIN)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        // What is written before the first commit (a run's name, a batch, its reads) need not survive a power cut: the
+        // next run makes it again. In WAL mode the order of transactions is kept without a sync, and the sync of a commit
+        // takes along everything before it.
+        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        Ok(connection)
     }
 
     fn migrate(&mut self) -> Result<(), StateError> {
@@ -179,7 +186,7 @@ fn classify(path: &Path, source: rusqlite::Error) -> StateError {
     let path = path.to_owned();
     match source.sqlite_error_code() {
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => StateError::Damaged { path, source },
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StateError::Busy { path, source },
+        _ if patience::is_busy(&source) => StateError::Busy { path, source },
         _ => StateError::Unusable { path, source },
     }
 }

@@ -20,7 +20,10 @@ use axum::{
 };
 use bytes::Bytes;
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpListener, sync::oneshot};
+use tokio::{
+    net::TcpListener,
+    sync::{oneshot, watch},
+};
 use tower::ServiceExt;
 
 use super::{
@@ -37,6 +40,19 @@ use super::{
 /// Request bodies beyond this are no test's wish.
 const MAX_REQUEST_BYTES: usize = 16 << 20;
 
+/// Somebody who sees each request before it is answered, and may answer it: with headers and the text of a JSON body. The
+/// client waits meanwhile, and so does everybody else.
+#[derive(Clone)]
+pub(super) struct Watcher(Arc<Look>);
+
+type Look = dyn Fn(&Received) -> Option<(Vec<(&'static str, String)>, String)> + Send + Sync;
+
+impl std::fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Watcher")
+    }
+}
+
 /// What a server is going to be.
 #[derive(Debug, Default)]
 pub struct Builder {
@@ -46,6 +62,7 @@ pub struct Builder {
     clock: Clock,
     encoding: Encoding,
     tokens: Vec<String>,
+    watcher: Option<Watcher>,
     port: u16,
 }
 
@@ -67,7 +84,10 @@ struct Shared {
     clock: Clock,
     encoding: Encoding,
     tokens: Vec<String>,
+    watcher: Option<Watcher>,
     received: Mutex<Vec<Received>>,
+    /// How many requests are answered in all; later ones wait.
+    answered: watch::Sender<usize>,
     in_flight: AtomicUsize,
     peak_in_flight: AtomicUsize,
 }
@@ -112,6 +132,15 @@ impl Builder {
         self
     }
 
+    /// Shows each request to somebody before it is answered.
+    #[must_use]
+    pub fn watched(
+        self,
+        look: impl Fn(&Received) -> Option<(Vec<(&'static str, String)>, String)> + Send + Sync + 'static,
+    ) -> Self {
+        Self { watcher: Some(Watcher(Arc::new(look))), ..self }
+    }
+
     /// Listens on this port instead of a free one.
     #[must_use]
     pub fn port(self, port: u16) -> Self {
@@ -134,7 +163,9 @@ impl Builder {
             clock: self.clock,
             encoding: self.encoding,
             tokens: self.tokens,
+            watcher: self.watcher,
             received: Mutex::default(),
+            answered: watch::Sender::new(usize::MAX),
             in_flight: AtomicUsize::new(0),
             peak_in_flight: AtomicUsize::new(0),
         });
@@ -183,6 +214,12 @@ impl Api {
     #[must_use]
     pub fn targets(&self) -> Vec<String> {
         lock(&self.shared.received).iter().map(Received::target).collect()
+    }
+
+    /// Answers so many requests in all, of those that were received and those that come; the others wait until this is called
+    /// anew. So a client is held where it is, whatever the machine.
+    pub fn answer(&self, requests: usize) {
+        self.shared.answered.send_replace(requests);
     }
 
     /// Forgets what was received; the numbers begin again.
@@ -302,7 +339,14 @@ async fn receive(State(shared): State<Arc<Shared>>, request: Request) -> Respons
         log.push(received.clone());
         log.len() - 1
     };
-    let reply = shared.reply(&received);
+    let mut answered = shared.answered.subscribe();
+    // It never fails: the sender is in what this function was given.
+    let _ = answered.wait_for(|answered| place < *answered).await;
+    let instead = shared.watcher.as_ref().and_then(|Watcher(look)| look(&received));
+    let reply = match instead {
+        Some((headers, body)) => Reply { headers, ..Reply::new(200, "application/json", body) },
+        None => shared.reply(&received),
+    };
     if !reply.delay.is_zero() {
         tokio::time::sleep(reply.delay).await;
     }

@@ -4,7 +4,7 @@ use std::{path::Path, process::Command};
 
 use super::{
     ServerError, installed,
-    process::{Process, free_port},
+    process::{Port, Process},
 };
 
 /// Rows of the table `orders`.
@@ -29,14 +29,15 @@ impl Datasette {
         let folder = tempfile::tempdir()?;
         let file = folder.path().join("shop.db");
         make(&file)?;
-        let port = free_port()?;
+        let claimed = Port::claim()?;
+        let port = claimed.number();
         let mut command = Command::new(program);
         command.arg("serve").arg(&file).args(["-h", "127.0.0.1", "-p", &port.to_string()]);
         for (name, value) in [("max_returned_rows", "1000"), ("sql_time_limit_ms", "30000"), ("suggest_facets", "off")]
         {
             command.args(["--setting", name, value]);
         }
-        let process = Process::start("datasette", command, folder, port)?;
+        let process = Process::start("datasette", command, folder, vec![claimed])?;
         Ok(Self { base: format!("http://127.0.0.1:{port}"), _process: process })
     }
 

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use super::{
     ServerError, installed,
-    process::{Process, free_port},
+    process::{Port, Process},
 };
 
 /// The running server.
@@ -21,10 +21,11 @@ impl Httpbin {
     /// Where it is not installed or does not come up.
     pub fn start() -> Result<Self, ServerError> {
         let program = installed(".venv/bin/python")?;
-        let port = free_port()?;
+        let claimed = Port::claim()?;
+        let port = claimed.number();
         let mut command = Command::new(program);
         command.args(["-m", "httpbin.core", "--port", &port.to_string(), "--host", "127.0.0.1"]);
-        let process = Process::start("httpbin", command, tempfile::tempdir()?, port)?;
+        let process = Process::start("httpbin", command, tempfile::tempdir()?, vec![claimed])?;
         Ok(Self { base: format!("http://127.0.0.1:{port}"), _process: process })
     }
 

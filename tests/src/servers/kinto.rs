@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     ServerError, client, installed,
-    process::{Process, free_port},
+    process::{Port, Process},
 };
 
 /// Most requests of one batch; set in the server's configuration.
@@ -31,12 +31,13 @@ impl Kinto {
     pub fn start(page_size: usize) -> Result<Self, ServerError> {
         let program = installed(".venv/bin/kinto")?;
         let folder = tempfile::tempdir()?;
-        let port = free_port()?;
+        let claimed = Port::claim()?;
+        let port = claimed.number();
         let file = folder.path().join("kinto.ini");
         std::fs::write(&file, configuration(port, page_size))?;
         let mut command = Command::new(program);
         command.arg("start").arg("--ini").arg(&file).args(["--port", &port.to_string()]);
-        let process = Process::start("kinto", command, folder, port)?;
+        let process = Process::start("kinto", command, folder, vec![claimed])?;
         Ok(Self { base: format!("http://127.0.0.1:{port}/v1"), _process: process })
     }
 

@@ -4,6 +4,7 @@
 
 pub mod datasette;
 pub mod httpbin;
+pub mod keyring;
 pub mod kinto;
 pub mod nginx;
 pub mod octokit;
@@ -11,7 +12,12 @@ pub mod oidc;
 mod process;
 pub mod proxy;
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 /// Why a server does not run.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +72,31 @@ pub fn folder() -> PathBuf {
 pub fn installed(path: &str) -> Result<PathBuf, ServerError> {
     let path = folder().join(path);
     if path.exists() { Ok(path) } else { Err(ServerError::Missing(path)) }
+}
+
+/// A port of 127.0.0.1 at which nobody listens, nor can begin to, as long as this value lives.
+#[derive(Debug)]
+pub struct ClosedPort {
+    number: u16,
+    _bound: tokio::net::TcpSocket,
+}
+
+impl ClosedPort {
+    /// Takes one.
+    ///
+    /// # Errors
+    /// Where none is free.
+    pub fn take() -> io::Result<Self> {
+        let bound = tokio::net::TcpSocket::new_v4()?;
+        bound.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+        Ok(Self { number: bound.local_addr()?.port(), _bound: bound })
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn number(&self) -> u16 {
+        self.number
+    }
 }
 
 /// A client for setting servers up, that takes every status for an answer.

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{
     ServerError, installed,
-    process::{Process, free_port},
+    process::{Port, Process},
 };
 
 /// Records of one page.
@@ -62,11 +62,12 @@ impl Nginx {
             fs::write(folder.path().join(format!("pages/{page}.json")), body.to_string())?;
         }
         fs::write(folder.path().join("pages/empty.json"), json!({"total": pages * PAGE, "items": []}).to_string())?;
-        let [plain, limited, secure, old] = [free_port()?, free_port()?, free_port()?, free_port()?];
+        let ports = [Port::claim()?, Port::claim()?, Port::claim()?, Port::claim()?];
+        let [plain, limited, secure, old] = ports.each_ref().map(Port::number);
         fs::write(folder.path().join("nginx.conf"), configuration([plain, limited, secure, old]))?;
         let mut command = Command::new(program);
         command.arg("-p").arg(folder.path()).args(["-c", "nginx.conf"]);
-        let process = Process::start("nginx", command, folder, old)?;
+        let process = Process::start("nginx", command, folder, ports.into())?;
         Ok(Self { plain, limited, secure, old, process })
     }
 
@@ -76,7 +77,8 @@ impl Nginx {
         format!("http://127.0.0.1:{}", self.plain)
     }
 
-    /// Plain HTTP, four requests at once and ten a second for each `Authorization`; then 429 with a `Retry-After` of a second.
+    /// Plain HTTP, four requests at once and one in two seconds for each `Authorization`; then 429 with a `Retry-After` of a
+    /// second.
     #[must_use]
     pub fn limited(&self) -> String {
         format!("http://127.0.0.1:{}", self.limited)
@@ -153,7 +155,7 @@ http {{
     root .;
     default_type application/json;
     keepalive_requests {REQUESTS};
-    limit_req_zone $http_authorization zone=tokens:1m rate=10r/s;
+    limit_req_zone $http_authorization zone=tokens:1m rate=30r/m;
     ssl_certificate server.pem;
     ssl_certificate_key server.key;
     server {{

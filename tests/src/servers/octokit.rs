@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{
     ServerError, client, installed,
-    process::{Process, free_port},
+    process::{Port, Process},
 };
 
 /// The token of every recorded request: `Authorization: token …`.
@@ -41,11 +41,12 @@ impl Octokit {
     /// Where it is not installed or does not come up.
     pub fn start() -> Result<Self, ServerError> {
         let server = installed("node_modules/@octokit/fixtures-server/bin/server.js")?;
-        let port = free_port()?;
+        let claimed = Port::claim()?;
+        let port = claimed.number();
         let base = format!("http://127.0.0.1:{port}");
         let mut command = Command::new("node");
         command.arg(server).args(["--port", &port.to_string(), "--fixtures-url", &base, "--log-level", "error"]);
-        let process = Process::start("octokit's fixtures server", command, tempfile::tempdir()?, port)?;
+        let process = Process::start("octokit's fixtures server", command, tempfile::tempdir()?, vec![claimed])?;
         Ok(Self { base, _process: process })
     }
 

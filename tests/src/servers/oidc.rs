@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::{
     ServerError, client, installed,
-    process::{Process, free_port},
+    process::{Port, Process},
 };
 use crate::connection::Connection;
 
@@ -36,11 +36,12 @@ impl Oidc {
     pub fn start(ttl_s: u64, jwk: &Value) -> Result<Self, ServerError> {
         installed("node_modules/oidc-provider/package.json")?;
         let script = installed("oidc.mjs")?;
-        let port = free_port()?;
+        let claimed = Port::claim()?;
+        let port = claimed.number();
         let mut command = Command::new("node");
         command.arg(script).arg(port.to_string());
         command.env("CLIENT_JWK", jwk.to_string()).env("ACCESS_TTL", ttl_s.to_string()).env("NODE_NO_WARNINGS", "1");
-        let process = Process::start("oidc-provider", command, tempfile::tempdir()?, port)?;
+        let process = Process::start("oidc-provider", command, tempfile::tempdir()?, vec![claimed])?;
         Ok(Self { base: format!("http://127.0.0.1:{port}"), _process: process })
     }
 
@@ -69,7 +70,7 @@ impl Oidc {
     }
 
     /// Does something that only a test may: `end` the tokens that the API has seen, `hold-token` or `hold-items` for the next
-    /// answer, and say what is `held`.
+    /// answer, put the clock `ahead/SECONDS`, and say what is `held`.
     ///
     /// # Errors
     /// Where the server does not answer.
@@ -130,10 +131,11 @@ impl Flaky {
     pub fn start() -> Result<Self, ServerError> {
         installed("node_modules/oauth2-mock-server/package.json")?;
         let script = installed("oauth2-mock.mjs")?;
-        let port = free_port()?;
+        let claimed = Port::claim()?;
+        let port = claimed.number();
         let mut command = Command::new("node");
         command.arg(script).arg(port.to_string());
-        let process = Process::start("oauth2-mock-server", command, tempfile::tempdir()?, port)?;
+        let process = Process::start("oauth2-mock-server", command, tempfile::tempdir()?, vec![claimed])?;
         Ok(Self { base: format!("http://127.0.0.1:{port}"), _process: process })
     }
 

@@ -1,9 +1,9 @@
-//! A child process that listens on a port of 127.0.0.1.
+//! A child process that listens on ports of 127.0.0.1, and ports that nobody else takes meanwhile.
 
 use std::{
     fs::File,
     io,
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -11,8 +11,8 @@ use std::{
 
 use super::ServerError;
 
-/// Servers in Python take seconds to import themselves on a busy machine.
-const READY_WITHIN: Duration = Duration::from_secs(60);
+/// Servers in Python take seconds to import themselves, and many times that on a busy machine.
+const READY_WITHIN: Duration = Duration::from_secs(180);
 /// Short against a start, long against a connection attempt.
 const POLL_EVERY: Duration = Duration::from_millis(50);
 
@@ -21,24 +21,59 @@ const POLL_EVERY: Duration = Duration::from_millis(50);
 pub(super) struct Process {
     child: Child,
     folder: tempfile::TempDir,
+    _ports: Vec<Port>,
 }
 
-/// A port that was free a moment ago.
-pub(super) fn free_port() -> io::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+/// The first of the ports that may be claimed; below, services of the system listen.
+const FIRST: u16 = 10_000;
+/// Linux's own default for the first port that it gives out by itself.
+const GIVEN_OUT_FROM: u16 = 32_768;
+
+/// A free port, claimed for a server that is about to listen on it.
+///
+/// It lies below those that the system gives to whoever does not care, so that no connection and no other listener is there
+/// by chance. Tests of other threads and processes are kept away by a UDP socket on the same number, which is gone with the
+/// process that holds it.
+#[derive(Debug)]
+pub(super) struct Port {
+    number: u16,
+    _claim: UdpSocket,
+}
+
+impl Port {
+    /// Claims one.
+    pub(super) fn claim() -> io::Result<Self> {
+        let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+        let end = range.split_whitespace().next().and_then(|first| first.parse().ok()).unwrap_or(GIVEN_OUT_FROM);
+        let end = if end > FIRST { end } else { GIVEN_OUT_FROM };
+        let begin = fastrand::u16(FIRST..end);
+        for number in (begin..end).chain(FIRST..begin) {
+            let Ok(claim) = UdpSocket::bind((Ipv4Addr::LOCALHOST, number)) else { continue };
+            if TcpListener::bind((Ipv4Addr::LOCALHOST, number)).is_ok() {
+                return Ok(Self { number, _claim: claim });
+            }
+        }
+        Err(io::Error::new(io::ErrorKind::AddrInUse, "no port is free"))
+    }
+
+    /// Its number.
+    pub(super) fn number(&self) -> u16 {
+        self.number
+    }
 }
 
 impl Process {
-    /// Starts a command in a folder of its own and waits until the port takes connections.
+    /// Starts a command in a folder of its own and waits until the last of its ports takes connections.
     pub(super) fn start(
         name: &'static str,
         mut command: Command,
         folder: tempfile::TempDir,
-        port: u16,
+        ports: Vec<Port>,
     ) -> Result<Self, ServerError> {
         let log = File::create(folder.path().join("log.txt"))?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).current_dir(folder.path());
-        let mut process = Self { child: command.spawn()?, folder };
+        let port = ports.last().map_or(0, Port::number);
+        let mut process = Self { child: command.spawn()?, folder, _ports: ports };
         let begin = Instant::now();
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         while TcpStream::connect_timeout(&address, POLL_EVERY).is_err() {

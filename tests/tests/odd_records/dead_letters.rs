@@ -349,11 +349,10 @@ fn killed_runs_lose_and_double_no_letter() -> anyhow::Result<()> {
     let more = ["--part-rows", "2", "--format", "jsonl"];
     let mut random = fastrand::Rng::with_seed(4);
     for _ in 0..12 {
-        let mut child = odd.connection.start(&more)?;
+        let child = odd.connection.start(&more)?;
         // A random moment; the test needs no certain one.
         std::thread::sleep(std::time::Duration::from_millis(random.u64(5..150)));
-        child.kill()?;
-        child.wait()?;
+        child.killed()?;
     }
     let run = odd.connection.run(&more)?;
     ensure!(run.code == Some(1), "{run:#?}");

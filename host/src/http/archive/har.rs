@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::{Bodies, Entry, Error, Reader, RecordedExchange};
+use crate::http::header;
 use crate::time::rfc3339;
 
 /// Why an archive could not be exported.
@@ -90,10 +91,6 @@ fn har_entry(exchange: &RecordedExchange, bodies: &Bodies, max_body_bytes: u64) 
 
 fn pairs(pairs: &[(String, String)]) -> Value {
     pairs.iter().map(|(name, value)| json!({"name": name, "value": value})).collect()
-}
-
-fn header<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
-    headers.iter().find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
 }
 
 /// A moment as RFC 3339 with milliseconds, UTC.

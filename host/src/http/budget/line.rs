@@ -46,6 +46,7 @@ impl Budgets {
                 });
                 let at = match step {
                     Step::Go if slot.is_some() => {
+                        self.pays(bucket);
                         let (bucket, budgets) = (Arc::clone(bucket), self.clone());
                         let permit = Permit { budgets, bucket, slot: slot.take(), sent_ms: now_ms, done: false };
                         return Ok((index, permit));
@@ -151,7 +152,7 @@ impl Budgets {
     /// Says that a read waits, or that the wait is too long.
     fn tell(&self, read: &str, bucket: &Bucket, until_ms: u64, told: &mut u64) -> Result<(), Error> {
         let wait_ms = u128::from(until_ms.saturating_sub(self.shared.time.now_ms()));
-        let budget = bucket.name.clone();
+        let budget = bucket.shown.clone();
         if wait_ms > self.shared.max_wait.as_millis() {
             return Err(Error::Wait { budget, until_ms });
         }

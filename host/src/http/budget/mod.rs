@@ -9,17 +9,19 @@
 //! key that pays. What is known of it may be shared by all clients of a process, and by processes ([`shared`]).
 
 mod line;
+mod name;
 mod permit;
 mod routes;
 pub mod shared;
 pub mod state;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+pub use self::name::budget_id;
 pub use self::permit::Permit;
 use self::shared::{Pool, Shelf};
 use self::state::Asker;
@@ -41,19 +43,6 @@ pub struct Budget {
     pub reset_at_ms: Option<u64>,
 }
 
-/// Names a budget: the API (its host, with the port where it is not the scheme's own), the server's own name for it where it
-/// has several, and the key that pays for it where there are several. `key` must tell keys apart and reveal nothing of them.
-pub fn budget_id(api: impl Into<String>, resource: Option<&str>, key: Option<&str>) -> String {
-    let mut id = api.into();
-    for (part, mark) in [(resource, " "), (key, " of key ")] {
-        if let Some(part) = part.filter(|part| !part.is_empty()) {
-            id.push_str(mark);
-            id.push_str(part);
-        }
-    }
-    id
-}
-
 /// All budgets of one client. Cheap to clone.
 #[derive(Clone)]
 pub struct Budgets {
@@ -70,6 +59,10 @@ struct Shared {
     buckets: Mutex<HashMap<String, Arc<Bucket>>>,
     /// Server's names of budgets, by host and path.
     routes: Mutex<HashMap<(String, String), String>>,
+    /// The names of the connection's keys, in order.
+    keys: OnceLock<Vec<String>>,
+    /// The budget that an API's name stands for where a connector gives it: the one that paid last.
+    paid: Mutex<HashMap<String, String>>,
     /// Whether it was said that budgets cannot be shared.
     told: std::sync::atomic::AtomicBool,
 }
@@ -77,6 +70,8 @@ struct Shared {
 /// A budget as this client sees it.
 struct Bucket {
     name: String,
+    /// Its name before users.
+    shown: String,
     rates: Vec<Rate>,
     described: Vec<Rate>,
     concurrency: Option<u32>,
@@ -123,6 +118,8 @@ impl Budgets {
             pool,
             buckets: Mutex::default(),
             routes: Mutex::default(),
+            keys: OnceLock::new(),
+            paid: Mutex::default(),
             told: std::sync::atomic::AtomicBool::new(false),
         };
         Self { shared: Arc::new(shared) }
@@ -133,7 +130,7 @@ impl Budgets {
     /// # Errors
     /// [`Error::Wait`] when the wait would be longer than the limit.
     pub async fn acquire(&self, read: &str, name: &str, permits: u32) -> Result<(), Error> {
-        let bucket = self.bucket(name)?;
+        let bucket = self.bucket(&self.of_connector(name))?;
         self.wait(read, &bucket, permits, false).await.map(drop)
     }
 
@@ -144,7 +141,8 @@ impl Budgets {
     pub fn observe(&self, name: &str, budget: Budget) -> Result<(), Error> {
         let learned = Learned { remaining: budget.remaining, reset_at_ms: budget.reset_at_ms, ..Learned::default() };
         let now_ms = self.shared.time.now_ms();
-        self.with(&*self.bucket(name)?, |state| state.learn(&[(String::new(), learned)], now_ms, now_ms));
+        let bucket = self.bucket(&self.of_connector(name))?;
+        self.with(&bucket, |state| state.learn(&[(String::new(), learned)], now_ms, now_ms));
         Ok(())
     }
 
@@ -157,7 +155,8 @@ impl Budgets {
     /// Tells what is known of a budget.
     pub fn status(&self, name: &str) -> Budget {
         let now_ms = self.shared.time.now_ms();
-        self.shared.pool.known(name).map_or_else(Budget::default, |shelf| shelf.peek(|state| state.status(now_ms)))
+        let known = self.shared.pool.known(&self.of_connector(name));
+        known.map_or_else(Budget::default, |shelf| shelf.peek(|state| state.status(now_ms)))
     }
 
     /// Takes what an answer says of another budget than the one that was asked.
@@ -208,6 +207,7 @@ impl Budgets {
         let described = own.iter().chain(&rates.described).copied().collect();
         let bucket = Arc::new(Bucket {
             name: name.to_owned(),
+            shown: self.shown(name),
             rates: own,
             described,
             concurrency: rates.concurrency,

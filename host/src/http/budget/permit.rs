@@ -28,6 +28,11 @@ impl Permit {
         &self.bucket.name
     }
 
+    /// The budget's name before users.
+    pub(in crate::http) fn shown(&self) -> &str {
+        &self.bucket.shown
+    }
+
     /// Takes what the answer says of the limit, by the names of its policies.
     pub fn answered(&mut self, learned: &[(String, Learned)], now_ms: u64) {
         self.done = true;

@@ -196,3 +196,22 @@ fn servers_with_several_budgets_are_told_apart_by_their_own_word() {
     assert_eq!(budgets.of_url(&url("/search/code?q=x"), None), "api.example search");
     assert_eq!(budgets.of_url(&url("/repos/a/b"), Some("7f")), "api.example of key 7f");
 }
+
+#[tokio::test]
+async fn users_see_a_keys_place_and_connectors_name_the_api() {
+    let (one, clock) = budgets(None);
+    one.know_keys(vec!["7f".to_owned()]);
+    assert_eq!(one.shown("api.example search of key 7f"), "api.example search");
+    let (two, _) = budgets(None);
+    two.know_keys(vec!["7f".to_owned(), "a0".to_owned()]);
+    assert_eq!(two.shown("api.example of key a0"), "api.example of key 2");
+    assert_eq!(two.shown("api.example of key 55"), "api.example");
+
+    // What a connector says of its API is of the budget that pays for its requests.
+    let id = "api.example of key 7f";
+    drop(one.admit_any("r", &[id]).await.unwrap());
+    one.observe("api.example", Budget { remaining: Some(0), reset_at_ms: Some(NOW + 5_000) }).unwrap();
+    assert_eq!(one.status("api.example").remaining, Some(0));
+    drop(one.admit_any("r", &[id]).await.unwrap());
+    assert_eq!(clock.now_ms(), NOW + 5_000);
+}

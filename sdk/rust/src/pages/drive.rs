@@ -223,19 +223,7 @@ impl<'a, P: Paginator> Pages<'a, P> {
     /// # Errors
     /// As [`run`](Pages::run), and where a record is not a `T`.
     pub fn collect<T: DeserializeOwned>(mut self) -> Result<Vec<T>> {
-        let mut all = Vec::new();
-        let mut queue = VecDeque::new();
-        while let Some(request) = self.walk.request()? {
-            let (response, taken) = next(&mut queue, &mut self.walk, &mut self.options, &mut Host, &request, None)?;
-            let records = match taken.records {
-                Emit::Select => self.walk.texts(&response)?,
-                Emit::Copy(records) => records,
-            };
-            for record in with_extra(records, &self.options.extra) {
-                all.push(serde_json::from_str(&record).map_err(|e| Error::data(format!("record of {request}: {e}")))?);
-            }
-        }
-        Ok(all)
+        gather(&mut self.walk, &mut self.options, &mut Host)
     }
 
     /// Sends the first request alone and returns how many records came.
@@ -243,9 +231,10 @@ impl<'a, P: Paginator> Pages<'a, P> {
     /// # Errors
     /// As [`run`](Pages::run).
     pub fn probe(mut self) -> Result<u64> {
-        let Some(request) = self.walk.request()? else { return Ok(0) };
+        let mut queue = VecDeque::new();
+        let Some(first) = upcoming(&mut queue, &self.walk)? else { return Ok(0) };
         self.options.in_flight = 1;
-        Ok(next(&mut VecDeque::new(), &mut self.walk, &mut self.options, &mut Host, &request, None)?.1.count)
+        Ok(next(&mut queue, &mut self.walk, &mut self.options, &mut Host, first)?.1.count)
     }
 }
 
@@ -318,17 +307,8 @@ pub(super) fn drive<P: Paginator, O: Outside>(
 ) -> Result<Summary> {
     let mut summary = Summary::default();
     let mut queue = VecDeque::new();
-    loop {
-        // What is in front of the queue was asked for as what comes next.
-        let (request, pending) = match queue.pop_front() {
-            Some((request, pending)) => (request, Some(pending)),
-            None => match walk.request()? {
-                Some(request) => (request, None),
-                None => break,
-            },
-        };
-        let (response, Taken { records, count, total, seam }) =
-            next(&mut queue, walk, options, outside, &request, pending)?;
+    while let Some(upcoming) = upcoming(&mut queue, walk)? {
+        let (response, Taken { records, count, total, seam }) = next(&mut queue, walk, options, outside, upcoming)?;
         let with = With { checkpoint: walk.checkpoint()?, total, seam };
         let flow = match records {
             Emit::Select => outside.select(response, &walk.records, &options.extra, with)?,
@@ -344,21 +324,57 @@ pub(super) fn drive<P: Paginator, O: Outside>(
     Ok(summary)
 }
 
+/// Reads all records into memory.
+fn gather<P: Paginator, O: Outside, T: DeserializeOwned>(
+    walk: &mut Walk<P>,
+    options: &mut Options<'_>,
+    outside: &mut O,
+) -> Result<Vec<T>> {
+    let mut all = Vec::new();
+    let mut last = None;
+    let mut queue = VecDeque::new();
+    while let Some(upcoming) = upcoming(&mut queue, walk)? {
+        let request = upcoming.request.to_string();
+        let (response, taken) = next(&mut queue, walk, options, outside, upcoming)?;
+        let records = match taken.records {
+            Emit::Select => walk.texts(&response)?,
+            Emit::Copy(records) => records,
+        };
+        // A page that begins with the last record of the one before has it twice.
+        let again = taken.seam == Seam::Overlapping && last.is_some() && records.first() == last.as_ref();
+        last = records.last().cloned().or(last);
+        for record in with_extra(records, &options.extra).into_iter().skip(usize::from(again)) {
+            all.push(serde_json::from_str(&record).map_err(|e| Error::data(format!("record of {request}: {e}")))?);
+        }
+    }
+    Ok(all)
+}
+
+/// The page that comes next, and the request for it if that was sent already.
+struct Upcoming<P> {
+    request: Request,
+    pending: Option<P>,
+}
+
+/// Says which page comes next; none at the end. What is in front of the queue was sent as just that.
+fn upcoming<P: Paginator, T>(queue: &mut VecDeque<(Request, T)>, walk: &Walk<P>) -> Result<Option<Upcoming<T>>> {
+    if let Some((request, pending)) = queue.pop_front() {
+        return Ok(Some(Upcoming { request, pending: Some(pending) }));
+    }
+    Ok(walk.request()?.map(|request| Upcoming { request, pending: None }))
+}
+
 /// Receives the page that was asked for, steps over it, and starts what comes next.
 fn next<P: Paginator, O: Outside>(
     queue: &mut VecDeque<(Request, O::Pending)>,
     walk: &mut Walk<P>,
     options: &mut Options<'_>,
     outside: &mut O,
-    request: &Request,
-    pending: Option<O::Pending>,
+    Upcoming { request, pending }: Upcoming<O::Pending>,
 ) -> Result<(O::Response, Taken)> {
     let mut response = match pending {
         Some(pending) => outside.wait(pending)?,
-        None => {
-            queue.clear();
-            outside.send(request)?
-        }
+        None => outside.send(&request)?,
     };
     while let Some(judge) = &mut options.judge
         && let Some(rejection) = judge(&response)?
@@ -370,7 +386,7 @@ fn next<P: Paginator, O: Outside>(
     {
         hook(&response)?;
     }
-    let taken = walk.take(request, &response)?;
+    let taken = walk.take(&request, &response)?;
     fill(queue, walk, options.in_flight, outside)?;
     Ok((response, taken))
 }
@@ -448,6 +464,21 @@ mod tests {
         let summary = drive(&mut sim.walk(), &mut options, &mut api).unwrap();
         assert_eq!(api.records(), all);
         assert_eq!((summary.pages, summary.records, api.requests.len()), (26, 125, 26));
+    }
+
+    #[test]
+    fn each_page_is_asked_for_once_also_where_records_are_gathered() {
+        let all = things(0..100);
+        let sim = Sim::new(Offset::new("offset", "limit", 5)).total("/total");
+        for in_flight in [1, 8] {
+            let mut options = Options { in_flight, extra: Vec::new(), hook: None, judge: None };
+            let mut api =
+                Api::new(|request| reply(slice(&all, number(request, "offset").unwrap(), 5), json!({ "total": 100 })));
+            let gathered: Vec<Value> = gather(&mut sim.walk(), &mut options, &mut api).unwrap();
+            assert_eq!(gathered, all, "{in_flight} in flight");
+            let asked: std::collections::BTreeSet<String> = api.requests.iter().map(ToString::to_string).collect();
+            assert_eq!((asked.len(), api.requests.len()), (26, 26), "{in_flight} in flight");
+        }
     }
 
     #[test]
