@@ -141,6 +141,10 @@ fn a_key_that_is_refused_is_taken_out_and_the_others_go_on() -> anyhow::Result<(
     let connection = connection(&api, &auth)?;
     let run = connection.complete(&[])?;
     ensure!(run.log.matches("refuses key 1 of 3 with 401").count() == 1, "{}", run.log);
+    let host = api.url("").replace("http://", "");
+    let refused = "refuses key 1 of 3 with 401; it is not used any more, 2 are left";
+    let expected = json!([format!("{} {refused}", host.trim_end_matches('/'))]);
+    ensure!(run.report["warnings"] == expected, "{:#}", run.report);
     let bad = api.requests().iter().filter(|one| one.header("authorization") == Some("Bearer bad-key-0")).count();
     ensure!(bad == 1, "{bad}");
     ensure!(!run.log.contains("bad-key-0") && !run.report.to_string().contains("bad-key-0"), "{}", run.log);

@@ -461,6 +461,7 @@ pub async fn run(
         first_request_ms: tally.first_request().map(|at| millis(at.saturating_sub(begun))),
         finding,
         traffic: tally.all(),
+        warnings: tally.warnings(),
         streams: reports,
     };
     record.status = if interrupted { RunStatus::Interrupted } else { RunStatus::Ended };

@@ -34,6 +34,9 @@ pub struct Report {
     pub finding: Finding,
     /// Requests of the whole run.
     pub traffic: Traffic,
+    /// What the host warned of, such as a key that the API refuses; at most 100 different texts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// Each stream.
     pub streams: Vec<StreamReport>,
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::{Event, Observer};
+use crate::event::{Event, Level, Observer};
 use crate::schema::Change;
 use crate::state::Part;
 use crate::time::Time;
@@ -59,11 +59,15 @@ pub(crate) struct Tally {
     time: Arc<dyn Time>,
     streams: Mutex<BTreeMap<String, Counts>>,
     first_request: OnceLock<Duration>,
+    warnings: Mutex<Vec<String>>,
 }
+
+/// Different warnings that are kept for the report.
+const MAX_WARNINGS: usize = 100;
 
 impl Tally {
     pub(crate) fn new(next: Arc<dyn Observer>, time: Arc<dyn Time>) -> Self {
-        Self { next, time, streams: Mutex::default(), first_request: OnceLock::new() }
+        Self { next, time, streams: Mutex::default(), first_request: OnceLock::new(), warnings: Mutex::default() }
     }
 
     fn count(&self, read: &str, change: impl FnOnce(&mut Counts)) {
@@ -106,6 +110,18 @@ impl Tally {
         streams.get(stream).map(|counts| counts.drift.clone()).unwrap_or_default()
     }
 
+    fn warned(&self, message: &str) {
+        let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        if warnings.len() < MAX_WARNINGS && !warnings.iter().any(|known| known == message) {
+            warnings.push(message.to_owned());
+        }
+    }
+
+    /// Returns what the host warned of.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Returns when the first request was about to leave, by the run's monotonic time.
     pub(crate) fn first_request(&self) -> Option<Duration> {
         self.first_request.get().copied()
@@ -146,6 +162,8 @@ impl Observer for Tally {
                 let now = self.time.monotonic();
                 self.count(read, |counts| _ = counts.waiting_since.get_or_insert(now));
             }
+            // What a connector says is its own.
+            Event::Log { target, level: Level::Warn, message, .. } if target == "host" => self.warned(message),
             // Also a read that was stopped while it waited.
             Event::ReadEnded { read, .. } => {
                 let now = self.time.monotonic();
