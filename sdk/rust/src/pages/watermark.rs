@@ -73,57 +73,44 @@ impl Watermark {
                 return Ok(());
             }
             From::EveryRecord(pointer) => match page.response.values(page.records, pointer)? {
-                Some(values) => return greatest_of(&values, mark, page, pointer, now_ms),
+                Some(all) => return take(&elements(&all, pointer)?, mark, page, pointer, now_ms),
                 // One object in the place of the array.
                 None => (pointer, 0..page.count),
             },
             From::LastRecord(pointer) => (pointer, page.count.saturating_sub(1)..page.count),
             From::FirstRecord(pointer) => (pointer, 0..page.count.min(1)),
         };
-        let mut greatest: Option<String> = None;
-        for index in indices {
-            let Some(text) = optional(page, index, pointer)? else { continue };
-            // Most records of a page are older than the one before or share its value.
-            if greatest.as_ref() == Some(&text) {
-                continue;
-            }
-            let place = || format!("value at {:?}", format!("{}/{index}{pointer}", page.records));
-            let text = self::text(&parse(&text)?, place)?;
-            if is_future(&text, now_ms) {
-                continue;
-            }
-            if greatest.as_ref().is_none_or(|g| compare(&text, g) == Ordering::Greater) {
-                greatest = Some(text);
-            }
-        }
-        if let Some(found) = greatest
-            && mark.as_ref().is_none_or(|m| compare(&found, m) == Ordering::Greater)
-        {
-            *mark = Some(found);
-        }
-        Ok(())
+        let value = |index| Ok((index, optional(page, index, pointer)?.unwrap_or_else(|| "null".to_owned())));
+        let values = indices.map(value).collect::<Result<Vec<_>, PageError>>()?;
+        let values: Vec<_> = values.iter().map(|(index, value)| (*index, value.as_str())).collect();
+        take(&values, mark, page, pointer, now_ms)
     }
 }
 
-/// Takes the values of a field of all records into account.
-fn greatest_of(
-    values: &str,
+/// The elements of a JSON array, as they are written, with their places.
+fn elements<'a>(all: &'a str, pointer: &str) -> Result<Vec<(u64, &'a str)>, PageError> {
+    let unexpected = |e: serde_json::Error| PageError::Unexpected {
+        what: format!("values at {pointer:?} ({e})"),
+        expected: "an array",
+        value: excerpt(all),
+    };
+    let elements: Vec<&RawValue> = serde_json::from_str(all).map_err(unexpected)?;
+    Ok((0..).zip(elements.into_iter().map(RawValue::get)).collect())
+}
+
+/// Takes values of a field, by the places of their records, into account.
+fn take(
+    values: &[(u64, &str)],
     mark: &mut Option<String>,
     page: &Received<'_>,
     pointer: &str,
     now_ms: u64,
 ) -> Result<(), PageError> {
-    let unexpected = |e: serde_json::Error| PageError::Unexpected {
-        what: format!("values at {pointer:?} ({e})"),
-        expected: "an array",
-        value: excerpt(values),
-    };
-    let all: Vec<&RawValue> = serde_json::from_str(values).map_err(unexpected)?;
     // The greatest as it is written, beside its text.
     let mut greatest: Option<(&str, String)> = None;
-    for (index, value) in all.into_iter().map(RawValue::get).enumerate() {
+    for (index, value) in values {
         // Most records of a page are older than the one before or share its value.
-        if value == "null" || greatest.as_ref().is_some_and(|(written, _)| is_below(value, written)) {
+        if *value == "null" || greatest.as_ref().is_some_and(|(written, _)| is_below(value, written)) {
             continue;
         }
         let place = || format!("value at {:?}", format!("{}/{index}{pointer}", page.records));
