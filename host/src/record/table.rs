@@ -314,6 +314,7 @@ impl Table {
     ) -> Result<(Appended, usize), Fault> {
         // Wider registers than these hold more than a text is long.
         let level = self.reader.level;
+        #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
         if let Some(simd) = level.as_avx2() {
             return simd.vectorize(
                 #[inline(always)]
