@@ -14,9 +14,10 @@ use std::ops::Range;
 use fearless_simd::prelude::*;
 use fearless_simd::{Level, Simd, u8x32};
 
-use super::column::{Column, Data, Group, Lead, Texts};
+use super::column::{Column, Data, Group, Texts};
 use super::instant;
 use super::key::{key_hash, one_part};
+use super::lead::Lead;
 use super::number::{self, Number, is_exact};
 use super::walk::Walker;
 use crate::json::scan::{self, Cause, Stop, byte, space};
