@@ -191,7 +191,7 @@ impl Reader {
                 };
                 at = match read {
                     Ok(end) => end,
-                    Err(stop) => self.beside(simd, group, place, row, (bytes, value), depth, stop)?,
+                    Err(stop) => self.beside(simd, group, (place, row), (bytes, value), depth, stop)?,
                 };
                 if ROOT && noted > 0 {
                     self.noted.note(noted, value, at);
@@ -284,8 +284,7 @@ impl Reader {
         &mut self,
         simd: S,
         group: &mut Group,
-        place: usize,
-        row: usize,
+        (place, row): (usize, usize),
         (bytes, at): (&[u8], usize),
         depth: usize,
         stop: Stop,

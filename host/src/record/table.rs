@@ -431,7 +431,7 @@ fn add<S: Simd>(
         member.column.pad(row);
         let end = reader.value(simd, &mut member.column, extra.json, 0, max_depth);
         let place = extra.place.unwrap_or_default();
-        end.or_else(|stop| reader.beside(simd, root, place, row, (extra.json, 0), max_depth, stop))
+        end.or_else(|stop| reader.beside(simd, root, (place, row), (extra.json, 0), max_depth, stop))
             .map_err(|stop| Stop::new(start, stop.cause()))?;
     }
     Ok(())
