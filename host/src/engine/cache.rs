@@ -1,12 +1,14 @@
 //! Compiled code on disk, so that only the first run of a component waits for the compiler.
 //!
-//! A file is found by the SHA-256 of the component and the engine's configuration. Its first 32 bytes are the BLAKE3
-//! of the rest, checked each time before a byte of it is trusted: a file that does not match is removed and the
-//! component compiled again. The folder holds native code, so it belongs to the user alone (mode 0700).
+//! A file is found by the SHA-256 of the component and the engine's configuration. Its last 32 bytes are the BLAKE3
+//! of what is before them, checked each time before a byte of it is trusted: a file that does not match is removed and the
+//! component compiled again. What was checked is mapped into memory as it lies on disk, so that processes share it and only
+//! what runs is read. The folder holds native code, so it belongs to the user alone (mode 0700), and files in it are replaced
+//! as a whole and never written to.
 
 use std::fs;
 use std::hash::{Hash, Hasher};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -14,7 +16,7 @@ use wasmtime::component::Component;
 
 const DIGEST_BYTES: usize = 32;
 /// Raised where a file is laid out in another way, so that one host does not take another's for damaged.
-const FORMAT: u8 = 2;
+const FORMAT: u8 = 3;
 
 /// A folder of compiled components.
 #[derive(Debug, Clone)]
@@ -52,13 +54,10 @@ impl Cache {
     /// Loads the compiled code of a component, where there is any that is whole.
     pub(crate) fn load(&self, engine: &wasmtime::Engine, component_digest: &str) -> (Option<Component>, Outcome) {
         let path = self.path(engine, component_digest);
-        let Ok(file) = fs::read(&path) else {
+        let Ok(file) = fs::File::open(&path) else {
             return (None, Outcome::Miss);
         };
-        let component = match file.split_at_checked(DIGEST_BYTES) {
-            Some((digest, code)) if blake3::hash(code).as_bytes() == digest => deserialize(engine, code),
-            _ => None,
-        };
+        let component = if is_whole(&file) { deserialize(engine, &path) } else { None };
         if component.is_none() {
             // Nothing is lost when this fails: the next store writes over it.
             let _ = fs::remove_file(&path);
@@ -73,18 +72,30 @@ impl Cache {
         let path = self.path(engine, component_digest);
         let unfinished = path.with_extension(format!("{}.tmp", std::process::id()));
         let mut file = fs::File::create(&unfinished)?;
-        file.write_all(blake3::hash(code).as_bytes())?;
         file.write_all(code)?;
+        file.write_all(blake3::hash(code).as_bytes())?;
         drop(file);
         fs::rename(unfinished, path)
     }
 }
 
+/// Whether a file ends in the digest of what is before it.
+fn is_whole(mut file: &fs::File) -> bool {
+    let length = file.metadata().map_or(0, |metadata| metadata.len());
+    let Some(code) = length.checked_sub(DIGEST_BYTES as u64) else { return false };
+    let mut hasher = blake3::Hasher::new();
+    let mut digest = [0; DIGEST_BYTES];
+    hasher.update_reader(file.take(code)).is_ok()
+        && file.read_exact(&mut digest).is_ok()
+        && *hasher.finalize().as_bytes() == digest
+}
+
 #[expect(unsafe_code, reason = "wasmtime trusts what it deserializes; the digest of the code has just been checked")]
-fn deserialize(engine: &wasmtime::Engine, code: &[u8]) -> Option<Component> {
+fn deserialize(engine: &wasmtime::Engine, path: &Path) -> Option<Component> {
     // SAFETY: the bytes are those that `Component::serialize` of an engine with the same configuration returned: the
-    // file's name holds the configuration's hash, its digest matches, and the folder is writable by its owner alone.
-    unsafe { Component::deserialize(engine, code) }.ok()
+    // file's name holds the configuration's hash, its digest matches, the folder is writable by its owner alone, and what
+    // comes to have the file's name in the meantime was written by a host as well: files are never written to in place.
+    unsafe { Component::deserialize_file(engine, path) }.ok()
 }
 
 fn make_private_folder(folder: &Path) -> std::io::Result<()> {
