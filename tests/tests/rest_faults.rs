@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use anyhow::ensure;
 use serde_json::json;
 use tests::{
     mock::{Action, Encoding, RetryAfter, Rule, Total, cursor::Cursor, offset::Offset},

@@ -32,9 +32,15 @@ impl Budgets {
                 buckets.get(*index).map(|bucket| bucket.shelf.peek(|state| state.rank(connector, now_ms)))
             };
             order.sort_by_key(|index| std::cmp::Reverse(rank(index)));
+            // Where a server tells of one key what is left, it will of the others: the first request finds out for all.
+            let tells = buckets.iter().any(|bucket| bucket.shelf.peek(|state| state.is_told(connector, now_ms)));
             let (mut wake, mut goes, mut others) = (None::<(u64, bool, usize)>, false, false);
             for index in order {
                 let Some(bucket) = buckets.get(index) else { continue };
+                if tells && bucket.shelf.peek(|state| state.is_asked(connector, now_ms)) {
+                    others |= bucket.shelf.peek(|state| state.others_in_flight(pool.process()));
+                    continue;
+                }
                 let asker = bucket.asker(&self.shared, true);
                 let claim = Claim { tokens: 1, permits: 1, request: true };
                 let at = match self.claim(bucket, &asker, claim, now_ms, slot.is_some()) {

@@ -364,6 +364,16 @@ impl State {
         })
     }
 
+    /// Tells whether it is known what is left.
+    pub(super) fn is_told(&self, connector: &str, now_ms: u64) -> bool {
+        self.status(connector, now_ms).remaining.is_some()
+    }
+
+    /// Tells whether the first request of all is under way, of whose answer it is not known yet what it tells.
+    pub(super) fn is_asked(&self, connector: &str, now_ms: u64) -> bool {
+        self.served == 0 && self.in_flight() > 0 && !self.is_told(connector, now_ms)
+    }
+
     /// How good this budget is for the next request: greater is better. Unknown ones are asked first, one at a time.
     pub(super) fn rank(&self, connector: &str, now_ms: u64) -> (bool, u32, std::cmp::Reverse<u64>) {
         let in_flight = self.in_flight();

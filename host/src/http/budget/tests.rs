@@ -188,6 +188,32 @@ async fn of_several_keys_the_one_with_the_most_left_goes() {
     assert_eq!(clock.now_ms(), NOW + 3_000);
 }
 
+#[tokio::test]
+async fn a_key_of_which_nothing_is_known_is_asked_once_where_the_server_tells_of_others() {
+    let (budgets, clock) = budgets(None);
+    let keys = ["a of key 1", "a of key 2"];
+    let next = async || budgets.admit_any("r", &keys).await.unwrap();
+    // As long as nothing is known of any, nobody can tell that an answer is worth the wait.
+    let (first, second, third) = (next().await, next().await, next().await);
+    assert_eq!([first.0, second.0], [0, 1]);
+    drop((second, third));
+    let mut permit = first.1;
+    permit.answered(&learned(2, 60_000), NOW);
+    drop(permit);
+    let asking = next().await;
+    assert_eq!(asking.0, 1);
+    let others = [next().await, next().await];
+    assert_eq!([others[0].0, others[1].0], [0, 0]);
+    let waiting = budgets.admit_any("r", &keys);
+    tokio::pin!(waiting);
+    assert!(is_pending(waiting.as_mut()).await, "the other key may have nothing left either");
+    let (_, mut permit) = asking;
+    permit.answered(&learned(9, 60_000), NOW);
+    drop(permit);
+    assert_eq!(waiting.await.unwrap().0, 1);
+    assert_eq!(clock.now_ms(), NOW);
+}
+
 #[test]
 fn servers_with_several_budgets_are_told_apart_by_their_own_word() {
     let (budgets, _) = budgets(None);
