@@ -225,8 +225,9 @@ pub(crate) struct Member {
     pub(super) lead: Lead,
     /// The member that was last seen to follow this one.
     pub(crate) next: usize,
-    /// Which part of the primary key this is, plus one; zero for none.
-    pub(crate) key: usize,
+    /// Which of the values that are noted of each record this is, plus one; zero for none. The parts of the primary key
+    /// come first.
+    pub(crate) noted: usize,
     /// Where values go that do not fit the column.
     pub(crate) beside: Beside,
     /// Whether a row had the field, be it null.
@@ -316,7 +317,7 @@ impl Group {
                 lead: Lead::new(&[b",", quoted.as_slice(), b":"].concat()),
                 quoted: quoted.into(),
                 next: place + 1,
-                key: 0,
+                noted: 0,
                 beside: field.beside(),
                 seen: false,
                 settled: rows,
