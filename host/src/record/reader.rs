@@ -14,9 +14,10 @@ use std::ops::Range;
 use fearless_simd::prelude::*;
 use fearless_simd::{Level, Simd, u8x32};
 
-use super::column::{Column, Data, Group, Lead, Texts};
+use super::column::{Column, Data, Group, Texts};
 use super::instant;
 use super::key::{key_hash, one_part};
+use super::lead::Lead;
 use super::number::{self, Number, is_exact};
 use super::walk::Walker;
 use crate::json::scan::{self, Cause, Stop, byte, space};
@@ -190,7 +191,7 @@ impl Reader {
                 };
                 at = match read {
                     Ok(end) => end,
-                    Err(stop) => self.beside(simd, group, place, row, (bytes, value), depth, stop)?,
+                    Err(stop) => self.beside(simd, group, (place, row), (bytes, value), depth, stop)?,
                 };
                 if ROOT && noted > 0 {
                     self.noted.note(noted, value, at);
@@ -283,8 +284,7 @@ impl Reader {
         &mut self,
         simd: S,
         group: &mut Group,
-        place: usize,
-        row: usize,
+        (place, row): (usize, usize),
         (bytes, at): (&[u8], usize),
         depth: usize,
         stop: Stop,

@@ -314,6 +314,7 @@ impl Table {
     ) -> Result<(Appended, usize), Fault> {
         // Wider registers than these hold more than a text is long.
         let level = self.reader.level;
+        #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
         if let Some(simd) = level.as_avx2() {
             return simd.vectorize(
                 #[inline(always)]
@@ -430,7 +431,7 @@ fn add<S: Simd>(
         member.column.pad(row);
         let end = reader.value(simd, &mut member.column, extra.json, 0, max_depth);
         let place = extra.place.unwrap_or_default();
-        end.or_else(|stop| reader.beside(simd, root, place, row, (extra.json, 0), max_depth, stop))
+        end.or_else(|stop| reader.beside(simd, root, (place, row), (extra.json, 0), max_depth, stop))
             .map_err(|stop| Stop::new(start, stop.cause()))?;
     }
     Ok(())
