@@ -74,6 +74,13 @@ impl Connection {
         host(&[verb, &fixed, more].concat())
     }
 
+    /// The command by which errors ask to sign in for this connection.
+    #[must_use]
+    pub fn login(&self) -> String {
+        let config = self.folder.path().join("config.json");
+        format!("host auth login {} --config {} --out {}", self.connector, config.display(), self.out().display())
+    }
+
     fn arguments(&self, more: &[&str]) -> Vec<String> {
         let config = self.folder.path().join("config.json").display().to_string();
         let out = self.out().display().to_string();

@@ -97,7 +97,10 @@ fn a_token_that_ends_early_is_renewed_once() -> anyhow::Result<()> {
     let connection = Connection::new("rest", &config(&oidc, &app(&oidc)))?;
     let text = refused(&connection.command(&["check"], &[])?.output()?)?;
     ensure!(
-        text == "error[auth]: nobody has signed in for this connection yet\nnext: sign in with `host auth login rest`\n",
+        text == format!(
+            "error[auth]: nobody has signed in for this connection yet\nnext: sign in with `{}`\n",
+            connection.login()
+        ),
         "{text}"
     );
     sign_in(&connection, &[], "/auth?")?;
@@ -214,13 +217,17 @@ fn a_run_that_is_killed_after_it_renewed_has_lost_nothing() -> anyhow::Result<()
     held(&oidc)?;
     kill(child)?;
     let text = refused(&connection.command(&["check"], &[])?.output()?)?;
-    ensure!(
-        text == "error[auth]: the API does not renew the sign-in any more (invalid_grant: grant request is invalid): it has \
-                 ended, was revoked, or a run was killed while it was renewed\nnext: sign in with `host auth login rest`\n",
-        "{text}"
-    );
+    let lost = "the API does not renew the sign-in any more (invalid_grant: grant request is invalid): it has ended, was \
+                revoked, or a run was killed while it was renewed";
+    let next = format!("sign in with `{}`", connection.login());
+    ensure!(text == format!("error[auth]: {lost}\nnext: {next}\n"), "{text}");
+    // A run says the same, and why each of its streams got nothing.
+    let run = connection.run(&[])?;
+    ensure!(run.code == Some(1) && run.reasons().len() == 4, "{run:#?}");
+    ensure!(run.reasons().iter().all(|reason| reason.contains(lost) && reason.contains(&next)), "{run:#?}");
+    // What it says is what helps.
     sign_in(&connection, &[], "/auth?")?;
-    ensure!(connection.command(&["check"], &[])?.output()?.status.success());
+    connection.complete(&[])?;
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use std::{
     process::Command,
 };
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use tests::{
     mock::{Action, Api, Endpoint, RetryAfter, Rule, Shape, Total, offset::Offset},
     program::{self, Ended},
@@ -219,6 +219,13 @@ cases! {
     }
     flag_budget_header(stage) {
         stage.refused(&["run", "rest", "--budget-header", "left=X-Left"])
+    }
+    flags_of_nothing(stage) {
+        let mut ended = None;
+        for flag in ["--attempts", "--concurrency", "--max-in-flight", "--limit", "--part-rows", "--part-bytes"] {
+            ended = Some(stage.call(&["run", "rest", flag, "0"])?);
+        }
+        stage.expect(&ended.context("no call")?, 2)
     }
     flag_budgets_unusable(stage) {
         let (config, out) = (stage.config("https://api.example.com")?, stage.out());

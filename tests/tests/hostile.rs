@@ -126,6 +126,8 @@ cases! {
     storage_over_quota: Case::failed().flags(&["--max-storage", "10KiB"]).says(&["10240", "--max-storage"]);
     storage_deletes: Case::complete();
     budgets_hoard: Case::failed().says(&["1024"]);
+    // It believes itself; that nobody else does is in `budgets`.
+    budgets_of_others: Case::failed().flags(&["--max-wait", "1m"]).says(&["come back at"]);
     checkpoint_huge: Case::failed().says(&["65536"]);
     watermark_huge: Case::failed().says(&["65536"]);
     extra_times_records: Case::failed().says(&["64 MiB", "--max-page"]);

@@ -434,7 +434,9 @@ impl Tokens {
 
     fn sign_in(&self) -> String {
         match self.choice.kind {
-            Kind::RefreshToken => "give the connection a new refresh_token".to_owned(),
+            Kind::RefreshToken => "get a new refresh_token where this one came from, and put it in its place in the \
+                                   configuration, or where that takes it from"
+                .to_owned(),
             _ => format!("sign in with `{}`", self.login),
         }
     }

@@ -1,5 +1,7 @@
 //! `rate-limit`: the budgets that the host keeps ([`crate::http::budget`]), for an API whose costs or headers are its
-//! own. A bucket that a connector names is its own, except the default one: the host name.
+//! own. A bucket that a connector names is its own, except the default one: the host's name, with its port where it is not the
+//! scheme's own. Connections of the same connector and key share what it names; other connectors neither see it nor wait for
+//! it, and what it says of an API's bucket holds for itself alone.
 
 use std::sync::Arc;
 
@@ -53,14 +55,14 @@ impl wit::Host for RateLimitView<'_> {
 
     fn observe(&mut self, bucket: String, budget: Budget) -> wasmtime::Result<()> {
         let budget = budget::Budget { remaining: budget.remaining, reset_at_ms: budget.reset_at };
-        Ok(self.0.budgets.observe(&bucket, budget).map_err(super::http::HostFailure)?)
+        Ok(self.0.budgets.observe(&self.0.read, &bucket, budget).map_err(super::http::HostFailure)?)
     }
 
     fn status(&mut self, bucket: String) -> wasmtime::Result<Budget> {
         let (remaining, reset_at) = match &mut self.0.recorded {
             Some((told, at)) => heard::next(told, at).unwrap_or_default(),
             None => {
-                let budget = self.0.budgets.status(&bucket);
+                let budget = self.0.budgets.status(&self.0.read, &bucket);
                 (budget.remaining, budget.reset_at_ms)
             }
         };

@@ -18,9 +18,13 @@ use host::run::{Described, Network};
 use host::state::SqliteBudgets;
 use host::time::SystemClock;
 
+use super::grant::GrantArgs;
 use super::keyring::Keys;
-use super::units::{parse_bytes, parse_duration};
+use super::units::{parse_bytes, parse_duration, parse_some};
 use super::{CliError, connectors};
+
+/// Where everything of a connection is, if nobody says otherwise.
+pub(crate) const OUT: &str = "data";
 
 /// Which connector.
 #[derive(Debug, Args)]
@@ -58,7 +62,7 @@ pub(crate) struct ConfigArgs {
 #[derive(Debug, Args)]
 pub(crate) struct PlaceArgs {
     /// Output folder of the connection, where its credentials are kept.
-    #[arg(long, value_name = "DIR", default_value = "data", help_heading = "Connection")]
+    #[arg(long, value_name = "DIR", default_value = OUT, help_heading = "Connection")]
     out: PathBuf,
     /// Name of the connector with this configuration and its state [default: the connector's name].
     #[arg(long, value_name = "NAME", help_heading = "Connection")]
@@ -66,9 +70,52 @@ pub(crate) struct PlaceArgs {
 }
 
 impl PlaceArgs {
+    /// Has errors name the command by which a person signs in.
+    pub(crate) fn signing_in(
+        &self,
+        described: Described,
+        connector: &ConnectorArgs,
+        config: &ConfigArgs,
+        grant: &GrantArgs,
+    ) -> Described {
+        described.signed_in_by(login_command(connector, config, grant, &self.out, self.connection.as_deref()))
+    }
+
     /// The credentials of the connection of a connector.
     pub(crate) fn store(&self, described: &Described) -> Result<Store, CliError> {
         store(&self.out, self.connection.as_deref().unwrap_or(&described.description().name))
+    }
+}
+
+/// The command by which a person signs in for a connection, as it is to be typed where this one was.
+pub(crate) fn login_command(
+    connector: &ConnectorArgs,
+    config: &ConfigArgs,
+    grant: &GrantArgs,
+    out: &Path,
+    connection: Option<&str>,
+) -> String {
+    let mut words = vec!["host auth login".to_owned(), quoted(&connector.connector)];
+    let mut flag =
+        |name: &str, value: Option<String>| words.extend(value.map(|value| format!("{name} {}", quoted(&value))));
+    flag("--config", config.config.as_ref().map(|path| path.display().to_string()));
+    flag("--out", Some(out.display().to_string()).filter(|out| out != OUT));
+    flag("--connection", connection.map(str::to_owned));
+    flag("--lock", grant.lock().map(|path| path.display().to_string()));
+    // Their values may be secrets.
+    words.extend(
+        config.set.iter().filter_map(|text| text.split_once('=')).map(|(key, _)| format!("--set {}=…", quoted(key))),
+    );
+    words.join(" ")
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./:@%+=,~".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
     }
 }
 
@@ -98,8 +145,8 @@ pub(crate) struct NetworkArgs {
     /// File of rate limits that processes on this machine share [default: _budgets.db in the output folder].
     #[arg(long, value_name = "FILE", help_heading = "Network")]
     budgets: Option<PathBuf>,
-    /// Times that a request is sent in all before it fails.
-    #[arg(long, value_name = "N", default_value_t = 6, help_heading = "Network")]
+    /// Times that a request is sent in all before it fails; 1 sends it once.
+    #[arg(long, value_name = "N", default_value_t = 6, value_parser = parse_some::<u32>, help_heading = "Network")]
     attempts: u32,
     /// First wait between attempts; it doubles each time, with jitter.
     #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = parse_duration, help_heading = "Network")]
@@ -114,7 +161,7 @@ pub(crate) struct NetworkArgs {
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = parse_duration, help_heading = "Network")]
     max_wait: Duration,
     /// Most requests under way at once.
-    #[arg(long, value_name = "N", default_value_t = 16, help_heading = "Network")]
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = parse_some::<usize>, help_heading = "Network")]
     max_in_flight: usize,
     /// Greatest response.
     #[arg(long, value_name = "BYTES", default_value = "64MiB", value_parser = parse_bytes, help_heading = "Network")]
@@ -344,13 +391,13 @@ impl NetworkArgs {
                 no_proxy: self.no_proxy.clone().or_else(|| variable(&["no_proxy", "NO_PROXY"]).map(|(_, text)| text)),
                 ..transport::Options::default()
             },
-            retry: retry::Rules { attempts: self.attempts.max(1), base: self.retry_base, cap: self.retry_cap },
+            retry: retry::Rules { attempts: self.attempts, base: self.retry_base, cap: self.retry_cap },
             breaker: BreakerRules { failures: self.breaker, ..BreakerRules::default() },
             rates,
             budget_headers,
             pool: self.pool(out)?,
             max_wait: self.max_wait,
-            max_in_flight: self.max_in_flight.max(1),
+            max_in_flight: self.max_in_flight,
             max_body_bytes: self.max_response,
             store: Some(store),
         })

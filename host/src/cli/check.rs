@@ -38,6 +38,7 @@ impl CheckArgs {
     pub(crate) async fn open(&self) -> Result<host::run::Opened, CliError> {
         let observer = Arc::new(Progress::new(Style::Lines { verbose: false }));
         let described = self.connector.describe(&self.limits, observer.clone()).await?;
+        let described = self.place.signing_in(described, &self.connector, &self.config, &self.grant);
         let name = &self.connector.connector;
         let store = self.place.store(&described)?;
         let sources = self.config.sources(&store)?;

@@ -26,6 +26,11 @@ pub(crate) struct GrantArgs {
 }
 
 impl GrantArgs {
+    /// The file of grants, where the user names one.
+    pub(crate) fn lock(&self) -> Option<&PathBuf> {
+        self.lock.as_ref()
+    }
+
     /// Decides whether a connector may run, asking where it must. None: it came along with the host, and may do what its
     /// description asks for.
     pub(crate) fn decide(

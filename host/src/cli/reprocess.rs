@@ -11,7 +11,7 @@ use host::run::reprocess::{Reprocess, reprocess as make};
 use super::args::{CacheArgs, LimitArgs, keys};
 use super::print::Out;
 use super::progress::{Progress, Style};
-use super::units::{self, parse_bytes};
+use super::units::{self, parse_some, parse_some_bytes};
 use super::{CliError, Exit, connectors, runs};
 
 /// Arguments of `host reprocess`.
@@ -29,10 +29,10 @@ pub(crate) struct ReprocessArgs {
     #[arg(long, value_name = "DIR", default_value = "data")]
     out: PathBuf,
     /// Records at which a file is ended; a page is not divided.
-    #[arg(long, value_name = "N", default_value_t = 2_000_000)]
+    #[arg(long, value_name = "N", default_value_t = 2_000_000, value_parser = parse_some::<u64>)]
     part_rows: u64,
     /// Size at which a file is ended.
-    #[arg(long, value_name = "BYTES", default_value = "128MiB", value_parser = parse_bytes)]
+    #[arg(long, value_name = "BYTES", default_value = "128MiB", value_parser = parse_some_bytes)]
     part_bytes: u64,
     /// Print JSON.
     #[arg(long)]
@@ -51,7 +51,7 @@ pub(crate) async fn reprocess(args: ReprocessArgs, out: &mut Out) -> Result<Exit
         stream: args.stream.clone(),
         runs: runs.collect::<Result<_, CliError>>()?,
         connector: args.with.as_deref().map(connectors::find).transpose()?.map(|found| found.path),
-        parts: PartLimits { rows: args.part_rows.max(1), bytes: args.part_bytes.max(1), ..PartLimits::default() },
+        parts: PartLimits { rows: args.part_rows, bytes: args.part_bytes, ..PartLimits::default() },
     };
     let observer: Arc<dyn Observer> = Arc::new(Progress::new(Style::Quiet));
     let made = make(wanted, args.cache.engine(&args.limits)?, observer, keys(&args.out)).await?;

@@ -12,12 +12,12 @@ use host::run::{Format, Options, PartLimits, Stop, Stopper, Verdict};
 use host::schema::drift::Policy;
 use host::time::{SystemClock, Time};
 
-use super::args::{ConfigArgs, ConnectorArgs, LimitArgs, NetworkArgs, store};
+use super::args::{ConfigArgs, ConnectorArgs, LimitArgs, NetworkArgs, OUT, login_command, store};
 use super::grant::GrantArgs;
 use super::print::{self, Out};
 use super::progress::{Progress, Style};
 use super::summary;
-use super::units::{self, parse_bytes, parse_duration};
+use super::units::{self, parse_bytes, parse_duration, parse_some, parse_some_bytes};
 use super::{CliError, Exit};
 
 /// Arguments of `host run`.
@@ -31,13 +31,13 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "NAME")]
     stream: Vec<String>,
     /// Output folder.
-    #[arg(long, value_name = "DIR", default_value = "data")]
+    #[arg(long, value_name = "DIR", default_value = OUT)]
     out: PathBuf,
     /// Form of the files.
     #[arg(long, value_enum, default_value_t = FormatArg::Parquet)]
     format: FormatArg,
     /// Stop each stream after so many records: a preview, which the next run replaces.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_some::<u64>)]
     limit: Option<u64>,
     /// Read everything again; what is there stays until the new reading is complete.
     #[arg(long)]
@@ -61,7 +61,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "NAME")]
     connection: Option<String>,
     /// Streams and partitions that are read at the same time.
-    #[arg(long, value_name = "N", default_value_t = 4)]
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = parse_some::<usize>)]
     concurrency: usize,
     /// What is kept of requests and responses: full, as they are; redacted, with personal data treated as in the records (see
     /// personal_data in the README); none, and such a run cannot be replayed.
@@ -81,10 +81,10 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes, help_heading = "Archives")]
     archive_max_size: Option<u64>,
     /// Records at which a file is ended; a page is not divided.
-    #[arg(long, value_name = "N", default_value_t = 2_000_000)]
+    #[arg(long, value_name = "N", default_value_t = 2_000_000, value_parser = parse_some::<u64>)]
     part_rows: u64,
     /// Size at which a file is ended.
-    #[arg(long, value_name = "BYTES", default_value = "128MiB", value_parser = parse_bytes)]
+    #[arg(long, value_name = "BYTES", default_value = "128MiB", value_parser = parse_some_bytes)]
     part_bytes: u64,
     /// Longest time that records wait to be committed: at most so much is fetched again after a crash.
     #[arg(long, value_name = "TIME", default_value = "2m", value_parser = parse_duration)]
@@ -159,6 +159,8 @@ pub(crate) async fn run(args: RunArgs, out: &mut Out) -> Result<Exit, CliError> 
         }
     });
     let described = args.connector.describe(&args.limits, observer.clone()).await?;
+    let login = login_command(&args.connector, &args.config, &args.grant, &args.out, args.connection.as_deref());
+    let described = described.signed_in_by(login);
     let connection = args.connection.clone().unwrap_or_else(|| described.description().name.clone());
     host::run::check_connection(&connection)?;
     let about = |error: CliError| error.about(&args.connector.connector);
@@ -193,12 +195,7 @@ pub(crate) async fn run(args: RunArgs, out: &mut Out) -> Result<Exit, CliError> 
         lookback: args.lookback.clone(),
         keep_state: args.keep_state,
         concurrency: args.concurrency,
-        parts: PartLimits {
-            rows: args.part_rows.max(1),
-            bytes: args.part_bytes.max(1),
-            age: args.part_age,
-            ..PartLimits::default()
-        },
+        parts: PartLimits { rows: args.part_rows, bytes: args.part_bytes, age: args.part_age, ..PartLimits::default() },
         archive: !args.no_archive && args.archive != ArchiveArg::None,
         redact_archive: args.archive == ArchiveArg::Redacted,
         network: host::run::Network { grant, ..args.network.network(Some(&args.out), store)? },

@@ -27,6 +27,20 @@ pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "write a whole number and a unit, as in 256MiB (units: B, KB, MB, GB, KiB, MiB, GiB)".to_owned())
 }
 
+/// Reads a number of something of which there has to be one.
+pub(crate) fn parse_some<T: std::str::FromStr + Default + PartialEq>(text: &str) -> Result<T, String> {
+    let number = text.trim().parse().ok().filter(|number| *number != T::default());
+    number.ok_or_else(|| "write a whole number, from 1 on".to_owned())
+}
+
+/// Reads a number of bytes, at least one.
+pub(crate) fn parse_some_bytes(text: &str) -> Result<u64, String> {
+    match parse_bytes(text)? {
+        0 => Err("write at least 1B".to_owned()),
+        bytes => Ok(bytes),
+    }
+}
+
 /// Reads a time: `500ms`, `10s`, `5m`, `24h`, `7d`.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     const UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];

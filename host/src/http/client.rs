@@ -45,6 +45,7 @@ impl Client {
         if let Some(session) = &config.auth {
             budgets.know_keys(session.payers());
         }
+        budgets.know_speaker(&config.connector, Arc::clone(&config.policy));
         Self { shared: Arc::new(Shared { config, budgets, breakers, jitter, bases: Bases::default() }) }
     }
 

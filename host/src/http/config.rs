@@ -14,6 +14,8 @@ use crate::time::{SystemClock, Time};
 pub struct Config {
     /// Where requests may go.
     pub policy: Arc<Policy>,
+    /// The beginning of the SHA-256 of the connector that asks: budgets that it names itself are its own.
+    pub connector: String,
     /// What carries them.
     pub transport: Arc<dyn Transport>,
     /// The values that placeholders stand for.
@@ -57,6 +59,7 @@ impl Config {
     pub fn new(policy: Arc<Policy>, transport: Arc<dyn Transport>) -> Self {
         Self {
             policy,
+            connector: String::new(),
             transport,
             secrets: Secrets::default(),
             auth: None,

@@ -266,7 +266,7 @@ async fn a_host_that_only_fails_is_left_alone() {
 async fn a_503_without_a_word_pauses_the_whole_budget() {
     let bench = bench_with(vec![answer(503, &[], ""), answer(200, &[], "[]")], |config| config.retry.attempts = 1);
     assert!(bench.get("/x").await.is_err());
-    let paused = bench.client.budgets().status("api.example");
+    let paused = bench.client.budgets().status("r", "api.example");
     assert_eq!(paused.remaining, Some(0));
     bench.get("/y").await.unwrap();
     assert!((1..=500).contains(&bench.waited_ms()), "{}", bench.waited_ms());
@@ -298,7 +298,7 @@ async fn a_spent_budget_is_waited_for_before_the_next_request() {
     let spent = [("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "1700000090")];
     let bench = bench(vec![answer(200, &spent, "[]"), answer(200, &[], "[]")]);
     bench.get("/x").await.unwrap();
-    assert_eq!(bench.client.budgets().status("api.example").remaining, Some(0));
+    assert_eq!(bench.client.budgets().status("r", "api.example").remaining, Some(0));
     bench.get("/y").await.unwrap();
     assert_eq!(bench.waited_ms(), 90_000);
     assert_eq!(bench.sent().len(), 2);

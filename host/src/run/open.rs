@@ -133,6 +133,8 @@ pub struct Described {
     pub(crate) path: std::path::PathBuf,
     /// What the user calls it.
     pub(crate) called: String,
+    /// The command by which a person signs in.
+    pub(crate) login: Option<String>,
 }
 
 /// A connector with its configuration, ready to be run.
@@ -184,13 +186,20 @@ impl Described {
         let mut instance = connector.instantiate(&engine, capabilities).await.map_err(error)?;
         let description = instance.describe().await.map_err(error)?;
         let called = path.display().to_string();
-        Ok(Self { engine, connector, description, time, begun, path: path.to_owned(), called })
+        Ok(Self { engine, connector, description, time, begun, path: path.to_owned(), called, login: None })
     }
 
     /// Says what the user calls the connector, for the next steps that errors name. Without this it is the file's path.
     #[must_use]
     pub fn called(self, name: &str) -> Self {
         Self { called: name.to_owned(), ..self }
+    }
+
+    /// Says by which command a person signs in for this connection, for the errors that ask for it. Without this it is
+    /// `host auth login` with what the user calls the connector.
+    #[must_use]
+    pub fn signed_in_by(self, command: String) -> Self {
+        Self { login: Some(command), ..self }
     }
 
     /// Returns the description.
@@ -275,6 +284,7 @@ impl Described {
             }
         };
         let client = http::Client::new(http::Config {
+            connector: budget_owner(&self.connector.summary().digest),
             secrets: config.secrets.clone(),
             auth: session.clone(),
             time: self.time.clone(),
@@ -361,7 +371,7 @@ impl Described {
             store: network.store.clone(),
             time: self.time.clone(),
             observer,
-            login: format!("host auth login {}", self.called),
+            login: self.login.clone().unwrap_or_else(|| format!("host auth login {}", self.called)),
         };
         Session::new(&choice, parts).map(Some).map_err(OpenError::Auth)
     }
@@ -501,6 +511,11 @@ impl Opened {
             source::Error::Other(text) => source::Error::Other(redact(text)),
         })
     }
+}
+
+/// By this a connector's own budgets are told from another's: long enough that nobody makes a second connector for it.
+fn budget_owner(digest: &str) -> String {
+    digest.chars().take(16).collect()
 }
 
 fn seed(run: &str, label: &str) -> u64 {

@@ -1,7 +1,9 @@
 //! The budget of requests that the host keeps for an API.
 //!
 //! Every request already takes one permit and every response's standard headers already update the
-//! budget; this is for an API whose costs or headers are its own.
+//! budget; this is for an API whose costs or headers are its own. That budget is called by the API's
+//! host, with the port where it is not the scheme's own. Any other name, of up to 128 bytes, is the
+//! connector's own, shared by its connections with the same key.
 
 use crate::bindings::ingest::connector::rate_limit as wit;
 

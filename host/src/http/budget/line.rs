@@ -3,20 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::OwnedSemaphorePermit;
-
 use super::permit::Permit;
 use super::state::{Claim, Step};
-use super::{Bucket, Budgets, Error};
+use super::{Bucket, Budgets, Error, LOOK_AGAIN_MS};
 use crate::event::Event;
 
-/// How often to look whether a request of another process is back.
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
+const LOOK_AGAIN: Duration = Duration::from_millis(LOOK_AGAIN_MS);
 
 impl Budgets {
     /// Lets one request out that can be paid from any of several budgets, as one for each key: from the one with the
-    /// most left that lets it out now (one that is not known yet before all others), else from the first that does. Returns the budget's index with the permit. A wait is announced
-    /// by the name of the budget that it is for.
+    /// most left that lets it out now (one that is not known yet before all others), else from the first that does. Returns
+    /// the budget's index with the permit. A wait is announced by the name of the budget that it is for.
     ///
     /// # Errors
     /// [`Error::Wait`] when all of them ask for a wait longer than the limit.
@@ -30,23 +27,25 @@ impl Budgets {
             returned.as_mut().enable();
             let now_ms = self.shared.time.now_ms();
             let mut order: Vec<usize> = (0..buckets.len()).collect();
-            let rank = |index: &usize| buckets.get(*index).map(|bucket| bucket.shelf.peek(|state| state.rank(now_ms)));
+            let connector = self.shared.connector();
+            let rank = |index: &usize| {
+                buckets.get(*index).map(|bucket| bucket.shelf.peek(|state| state.rank(connector, now_ms)))
+            };
             order.sort_by_key(|index| std::cmp::Reverse(rank(index)));
+            // Where a server tells of one key what is left, it will of the others: the first request finds out for all.
+            let tells = buckets.iter().any(|bucket| bucket.shelf.peek(|state| state.is_told(connector, now_ms)));
             let (mut wake, mut goes, mut others) = (None::<(u64, bool, usize)>, false, false);
             for index in order {
                 let Some(bucket) = buckets.get(index) else { continue };
-                let asker = bucket.asker(pool, true);
-                let claim = Claim { tokens: u32::from(!asker.rates.is_empty()), permits: 1, request: true };
-                let step = self.with(bucket, |state| {
-                    let step = state.step(&asker, claim, now_ms);
-                    if step == Step::Go && slot.is_some() {
-                        state.take(&asker, claim, now_ms);
-                    }
-                    step
-                });
-                let at = match step {
+                if tells && bucket.shelf.peek(|state| state.is_asked(connector, now_ms)) {
+                    others |= bucket.shelf.peek(|state| state.others_in_flight(pool.process()));
+                    continue;
+                }
+                let asker = bucket.asker(&self.shared, true);
+                let claim = Claim { tokens: 1, permits: 1, request: true };
+                let at = match self.claim(bucket, &asker, claim, now_ms, slot.is_some()) {
                     Step::Go if slot.is_some() => {
-                        self.pays(bucket);
+                        self.pays(read, bucket);
                         let (bucket, budgets) = (Arc::clone(bucket), self.clone());
                         let permit = Permit { budgets, bucket, slot: slot.take(), sent_ms: now_ms, done: false };
                         return Ok((index, permit));
@@ -86,46 +85,29 @@ impl Budgets {
         }
     }
 
-    /// Waits in line and takes the permits; for a request, a place among those in flight as well.
-    pub(super) async fn wait(
-        &self,
-        read: &str,
-        bucket: &Bucket,
-        permits: u32,
-        request: bool,
-    ) -> Result<Option<OwnedSemaphorePermit>, Error> {
+    /// Waits in line and takes the permits. What does not fit into a burst is gathered in parts.
+    pub(super) async fn wait(&self, read: &str, bucket: &Bucket, permits: u32) -> Result<(), Error> {
         let pool = &self.shared.pool;
-        let asker = bucket.asker(pool, request);
+        let asker = bucket.asker(&self.shared, false);
         let mut told = 0;
         // Those behind the first in line hear of a known pause as well.
-        let known = bucket.shelf.peek(|state| state.blocked_until(self.shared.time.now_ms()));
+        let now_ms = self.shared.time.now_ms();
+        let known = bucket.shelf.peek(|state| state.blocked_until(asker.connector, now_ms));
         if let Some(until_ms) = known {
             self.tell(read, bucket, until_ms, &mut told)?;
         }
         let _next = bucket.shelf.gate.lock().await;
         let burst = asker.rates.iter().map(|rate| rate.burst.get()).min().unwrap_or(permits).max(1);
         let mut parts = permits;
-        let mut slot = None;
         loop {
             let now_ms = self.shared.time.now_ms();
             let tokens = if asker.rates.is_empty() { 0 } else { parts.min(burst) };
             let last = asker.rates.is_empty() || tokens == parts;
-            let ready = !last || !request || slot.is_some();
-            let claim = Claim { tokens, permits: if last { permits } else { 0 }, request };
-            let step = self.with(bucket, |state| {
-                let step = state.step(&asker, claim, now_ms);
-                if step == Step::Go && ready {
-                    state.take(&asker, claim, now_ms);
-                }
-                step
-            });
-            match step {
-                Step::Go if !last => parts = parts.saturating_sub(tokens),
-                Step::Go if ready => return Ok(slot),
-                // What is known may change while it waits for a place, so it looks again with the place in hand.
-                Step::Go => slot = Arc::clone(&self.shared.in_flight).acquire_owned().await.ok(),
+            let claim = Claim { tokens, permits: if last { permits } else { 0 }, request: false };
+            match self.claim(bucket, &asker, claim, now_ms, true) {
+                Step::Go if last => return Ok(()),
+                Step::Go => parts = parts.saturating_sub(tokens),
                 Step::Returned => {
-                    slot = None;
                     let returned = bucket.shelf.returned.notified();
                     if bucket.shelf.peek(|state| state.others_in_flight(pool.process())) {
                         tokio::select! {
@@ -136,13 +118,10 @@ impl Budgets {
                         returned.await;
                     }
                 }
-                Step::Until(until_ms) => {
-                    slot = None;
-                    self.tell(read, bucket, until_ms, &mut told)?;
-                    self.shared.time.sleep(Duration::from_millis(until_ms.saturating_sub(now_ms))).await;
-                }
-                Step::Spread(until_ms) => {
-                    slot = None;
+                step @ (Step::Until(until_ms) | Step::Spread(until_ms)) => {
+                    if matches!(step, Step::Until(_)) {
+                        self.tell(read, bucket, until_ms, &mut told)?;
+                    }
                     self.shared.time.sleep(Duration::from_millis(until_ms.saturating_sub(now_ms))).await;
                 }
             }

@@ -14,6 +14,7 @@ mod permit;
 mod routes;
 pub mod shared;
 pub mod state;
+mod window;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -21,10 +22,11 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+use self::name::Speaker;
 pub use self::name::budget_id;
 pub use self::permit::Permit;
-use self::shared::{Pool, Shelf};
-use self::state::Asker;
+use self::shared::{Changed, Pool, Shelf};
+use self::state::{Asker, Claim, Step};
 use super::Error;
 use super::learned::Learned;
 use super::rate::{Rate, Rates};
@@ -33,6 +35,8 @@ use crate::time::Time;
 
 /// Budgets that a connector can name; each costs memory.
 const MAX_BUDGETS: usize = 1024;
+/// How often to look whether a request of another process is back, or a store that others hold is free.
+const LOOK_AGAIN_MS: u64 = 50;
 
 /// What is known of a budget.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -61,8 +65,10 @@ struct Shared {
     routes: Mutex<HashMap<(String, String), String>>,
     /// The names of the connection's keys, in order.
     keys: OnceLock<Vec<String>>,
-    /// The budget that an API's name stands for where a connector gives it: the one that paid last.
-    paid: Mutex<HashMap<String, String>>,
+    /// Whose word is taken here, and for what.
+    speaker: OnceLock<Speaker>,
+    /// The budgets that an API's name stands for where a connector gives it: those that paid last, by read.
+    paid: Mutex<HashMap<String, HashMap<String, String>>>,
     /// Whether it was said that budgets cannot be shared.
     told: std::sync::atomic::AtomicBool,
 }
@@ -79,10 +85,11 @@ struct Bucket {
 }
 
 impl Bucket {
-    fn asker<'a>(&'a self, pool: &'a Pool, request: bool) -> Asker<'a> {
+    fn asker<'a>(&'a self, budgets: &'a Shared, request: bool) -> Asker<'a> {
         // What the description says is of requests, not of what a connector counts itself.
         let (rates, concurrency) = if request { (&self.described, self.concurrency) } else { (&self.rates, None) };
-        Asker { process: pool.process(), rates, concurrency }
+        let (process, connector) = (budgets.pool.process(), budgets.connector());
+        Asker { process, connector, rates, by_user: &self.rates, concurrency }
     }
 }
 
@@ -119,6 +126,7 @@ impl Budgets {
             buckets: Mutex::default(),
             routes: Mutex::default(),
             keys: OnceLock::new(),
+            speaker: OnceLock::new(),
             paid: Mutex::default(),
             told: std::sync::atomic::AtomicBool::new(false),
         };
@@ -130,19 +138,19 @@ impl Budgets {
     /// # Errors
     /// [`Error::Wait`] when the wait would be longer than the limit.
     pub async fn acquire(&self, read: &str, name: &str, permits: u32) -> Result<(), Error> {
-        let bucket = self.bucket(&self.of_connector(name))?;
-        self.wait(read, &bucket, permits, false).await.map(drop)
+        let bucket = self.bucket(&self.of_connector(read, name)?)?;
+        self.wait(read, &bucket, permits).await
     }
 
-    /// Takes what the API said of its own limit.
+    /// Takes what a connector says of a limit, in a read. It is believed for the same connector alone.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when there are too many budgets.
-    pub fn observe(&self, name: &str, budget: Budget) -> Result<(), Error> {
+    /// [`Error::Invalid`] when there are too many budgets, or the name is too long.
+    pub fn observe(&self, read: &str, name: &str, budget: Budget) -> Result<(), Error> {
         let learned = Learned { remaining: budget.remaining, reset_at_ms: budget.reset_at_ms, ..Learned::default() };
         let now_ms = self.shared.time.now_ms();
-        let bucket = self.bucket(&self.of_connector(name))?;
-        self.with(&bucket, |state| state.learn(&[(String::new(), learned)], now_ms, now_ms));
+        let bucket = self.bucket(&self.of_connector(read, name)?)?;
+        self.with(&bucket, |state| state.tell(self.shared.connector(), &learned, now_ms));
         Ok(())
     }
 
@@ -152,11 +160,11 @@ impl Budgets {
         Ok(())
     }
 
-    /// Tells what is known of a budget.
-    pub fn status(&self, name: &str) -> Budget {
+    /// Tells a connector what is known of a budget, in a read.
+    pub fn status(&self, read: &str, name: &str) -> Budget {
         let now_ms = self.shared.time.now_ms();
-        let known = self.shared.pool.known(&self.of_connector(name));
-        known.map_or_else(Budget::default, |shelf| shelf.peek(|state| state.status(now_ms)))
+        let known = self.of_connector(read, name).ok().and_then(|id| self.shared.pool.known(&id));
+        known.map_or_else(Budget::default, |shelf| shelf.peek(|state| state.status(self.shared.connector(), now_ms)))
     }
 
     /// Takes what an answer says of another budget than the one that was asked.
@@ -169,18 +177,43 @@ impl Budgets {
 
     /// Lets one request out: waits for its budget and for room among the requests in flight.
     pub async fn admit(&self, read: &str, name: &str) -> Result<Permit, Error> {
-        let bucket = self.bucket(name)?;
-        let slot = self.wait(read, &bucket, 1, true).await?;
-        // From here on the request counts as in flight, and no longer as soon as the permit is dropped.
-        Ok(Permit { budgets: self.clone(), bucket, slot, sent_ms: self.shared.time.now_ms(), done: false })
+        Ok(self.admit_any(read, &[name]).await?.1)
     }
 
     /// Changes what is known, for all who share it.
-    fn with<T>(&self, bucket: &Bucket, change: impl FnMut(&mut state::State) -> T) -> T {
-        let (value, shared) = bucket.shelf.update(self.shared.pool.process(), self.shared.time.now_ms(), change);
-        if let Err(reason) = shared
-            && !self.shared.told.swap(true, std::sync::atomic::Ordering::Relaxed)
-        {
+    fn with<T>(&self, bucket: &Bucket, mut change: impl FnMut(&mut state::State) -> T) -> T {
+        match bucket.shelf.update(self.shared.pool.process(), self.shared.time.now_ms(), false, &mut change) {
+            Changed::Told(value) | Changed::Later(value) => value,
+            Changed::Alone(value, reason) => {
+                self.warn_alone(&reason);
+                value
+            }
+            // Only claims are held up.
+            Changed::Held => bucket.shelf.alone(change),
+        }
+    }
+
+    /// Says what a claim has to do now, and takes it where it goes and `take` says so.
+    fn claim(&self, bucket: &Bucket, asker: &Asker<'_>, claim: Claim, now_ms: u64, take: bool) -> Step {
+        let change = |state: &mut state::State| {
+            let step = state.step(asker, claim, now_ms);
+            if step == Step::Go && take {
+                state.take(asker, claim, now_ms);
+            }
+            step
+        };
+        match bucket.shelf.update(self.shared.pool.process(), now_ms, true, change) {
+            Changed::Told(step) | Changed::Later(step) => step,
+            Changed::Alone(step, reason) => {
+                self.warn_alone(&reason);
+                step
+            }
+            Changed::Held => Step::Spread(now_ms.saturating_add(LOOK_AGAIN_MS)),
+        }
+    }
+
+    fn warn_alone(&self, reason: &str) {
+        if !self.shared.told.swap(true, std::sync::atomic::Ordering::Relaxed) {
             self.shared.observer.observe(Event::Log {
                 target: "host".to_owned(),
                 level: Level::Warn,
@@ -188,7 +221,6 @@ impl Budgets {
                 fields: Vec::new(),
             });
         }
-        value
     }
 
     fn bucket(&self, name: &str) -> Result<Arc<Bucket>, Error> {
@@ -201,7 +233,8 @@ impl Budgets {
         }
         let rates = &self.shared.rates;
         // A rate for a host is one for all of its budgets, each on its own.
-        let of_name = |own: &str| name == own || name.strip_prefix(own).is_some_and(|rest| rest.starts_with(' '));
+        let plain = name::without_speaker(name);
+        let of_name = |own: &str| plain == own || plain.strip_prefix(own).is_some_and(|rest| rest.starts_with(' '));
         let own = rates.named.iter().find(|(own, _)| of_name(own)).map(|(_, rate)| *rate).or(rates.default);
         let own: Vec<Rate> = own.into_iter().collect();
         let described = own.iter().chain(&rates.described).copied().collect();
@@ -218,5 +251,9 @@ impl Budgets {
     }
 }
 
+#[cfg(test)]
+mod cut_off_tests;
+#[cfg(test)]
+mod own_tests;
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use std::sync::PoisonError;
 
 use url::Url;
 
-use super::{Bucket, Budgets, budget_id};
+use super::{Budgets, budget_id};
 use crate::http::budget_name;
 
 /// Paths of which it is remembered to which of a server's budgets they belong.
@@ -21,23 +21,6 @@ impl Budgets {
         let resource = routes.get(&(api.clone(), route(url))).cloned();
         drop(routes);
         budget_id(api, resource.as_deref(), key)
-    }
-
-    /// Names the budget that a connector means: an API's own name stands for the one from which its requests are paid.
-    pub(super) fn of_connector(&self, name: &str) -> String {
-        let paid = self.shared.paid.lock().unwrap_or_else(PoisonError::into_inner);
-        paid.get(name).cloned().unwrap_or_else(|| name.to_owned())
-    }
-
-    /// Remembers what an API's name stands for.
-    pub(super) fn pays(&self, bucket: &Bucket) {
-        if bucket.shown == bucket.name {
-            return;
-        }
-        let mut paid = self.shared.paid.lock().unwrap_or_else(PoisonError::into_inner);
-        if paid.get(&bucket.shown).is_none_or(|known| *known != bucket.name) {
-            paid.insert(bucket.shown.clone(), bucket.name.clone());
-        }
     }
 
     /// Takes the server's word that requests to such a URL count against a budget of this name.

@@ -11,14 +11,41 @@ use super::state::State;
 /// Where nothing is known of a budget, other processes are asked about it no more often than this.
 const LOOK_MS: u64 = 100;
 
+/// A request waits so long for a store that another process holds. Others need it for well under a millisecond: who holds it
+/// for longer has been stopped, or hangs.
+const HELD_MS: u64 = 5_000;
+/// From then on, and where a store is broken, it is tried again no more often than this.
+const ALONE_MS: u64 = 1_000;
+
 /// Keeps states of budgets where other processes find them.
 pub trait Store: Send + Sync {
     /// Reads a state, lets it be changed, and writes it back, with nobody else in between. The state is blank where there is
     /// none yet.
     ///
     /// # Errors
-    /// Why it cannot be, in words. Whether the change was made is not known then.
-    fn update(&self, name: &str, change: &mut dyn FnMut(&mut State)) -> Result<(), String>;
+    /// Why it cannot be. Whether the change was made is not known then.
+    fn update(&self, name: &str, change: &mut dyn FnMut(&mut State)) -> Result<(), Unshared>;
+}
+
+/// Why a store cannot be reached, in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unshared {
+    /// Another process holds it; a little later it may be free.
+    Held(String),
+    /// It cannot be used.
+    Broken(String),
+}
+
+/// What came of a change.
+pub(super) enum Changed<T> {
+    /// It was made, and the others know.
+    Told(T),
+    /// It was made here alone, for a reason that is worth a warning.
+    Alone(T, String),
+    /// It was made here, and the others are told as soon as they can be.
+    Later(T),
+    /// It was not made: others hold the store, and what they know has to be known first.
+    Held,
 }
 
 /// What the clients of a process know of budgets. Cheap to clone.
@@ -97,6 +124,12 @@ pub(super) struct Shelf {
 struct Copy {
     state: State,
     looked_ms: u64,
+    /// Since when the store cannot be reached.
+    cut_off_ms: Option<u64>,
+    /// When it was last tried since then, and what was wrong.
+    tried: Option<(u64, String)>,
+    /// Changes were made of which the others know nothing.
+    ahead: bool,
 }
 
 impl Shelf {
@@ -114,35 +147,79 @@ impl Shelf {
         change(&mut self.copy().state);
     }
 
-    /// Changes what is known. What comes second says why others could not be told; the change was made here even so.
+    /// Changes what is known here, of which the others hear later.
+    pub(super) fn alone<T>(&self, mut change: impl FnMut(&mut State) -> T) -> T {
+        let mut copy = self.copy();
+        copy.ahead = true;
+        change(&mut copy.state)
+    }
+
+    /// Changes what is known. A change that is a `claim` is made only with all that others know, as long as there is hope of
+    /// it; others are made in any case.
     pub(super) fn update<T>(
         &self,
         process: &str,
         now_ms: u64,
+        claim: bool,
         mut change: impl FnMut(&mut State) -> T,
-    ) -> (T, Result<(), String>) {
+    ) -> Changed<T> {
         let mut copy = self.copy();
-        let Some(store) = &self.store else { return (change(&mut copy.state), Ok(())) };
+        let Some(store) = &self.store else { return Changed::Told(change(&mut copy.state)) };
         if now_ms.saturating_sub(copy.looked_ms) < LOOK_MS && copy.state.is_blank() {
             // As long as there is nothing to tell, nobody is asked and nobody is told.
             let mut tried = copy.state.clone();
             let value = change(&mut tried);
             if tried.is_blank() {
                 copy.state = tried;
-                return (value, Ok(()));
+                return Changed::Told(value);
             }
         }
+        let is_alone = |copy: &Copy| copy.cut_off_ms.is_some_and(|since_ms| now_ms.saturating_sub(since_ms) >= HELD_MS);
+        if is_alone(&copy)
+            && let Some((tried_ms, reason)) = copy.tried.clone()
+            && now_ms.saturating_sub(tried_ms) < ALONE_MS
+        {
+            return Changed::Alone(change(&mut copy.state), reason);
+        }
         copy.looked_ms = now_ms;
-        let own = copy.state.clone();
+        let (own, ahead) = (copy.state.clone(), copy.ahead);
         let mut value = None;
         let shared = store.update(&self.name, &mut |state| {
             state.keep_own(&own, process);
+            if ahead {
+                state.catch_up(&own);
+            }
             value = Some(change(state));
             copy.state = state.clone();
         });
-        match value {
-            Some(value) => (value, shared),
-            None => (change(&mut copy.state), shared),
+        let reason = match (shared, value) {
+            (Ok(()), Some(value)) => {
+                (copy.cut_off_ms, copy.tried, copy.ahead) = (None, None, false);
+                return Changed::Told(value);
+            }
+            (Err(Unshared::Broken(reason) | Unshared::Held(reason)), Some(value)) => {
+                // It failed after the change.
+                copy.ahead = true;
+                return Changed::Alone(value, reason);
+            }
+            (Ok(()), None) => return Changed::Alone(change(&mut copy.state), "it was not asked".to_owned()),
+            (Err(Unshared::Held(reason)), None) => {
+                copy.cut_off_ms.get_or_insert(now_ms);
+                reason
+            }
+            (Err(Unshared::Broken(reason)), None) => {
+                // Nobody can share by it, so there is nothing to wait for.
+                copy.cut_off_ms = Some(now_ms.saturating_sub(HELD_MS));
+                reason
+            }
+        };
+        copy.tried = Some((now_ms, reason.clone()));
+        let alone = is_alone(&copy);
+        if claim && !alone {
+            return Changed::Held;
         }
+        copy.ahead = true;
+        let value = change(&mut copy.state);
+        if alone { Changed::Alone(value, reason) } else { Changed::Later(value) }
     }
 }

@@ -6,11 +6,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::Budget;
+use super::window::{Window, Windows};
 use crate::http::learned::Learned;
 use crate::http::rate::Rate;
 
-/// Resets of one window that are this close are the same window: servers that tell it in whole seconds from now move it.
-const SAME_WINDOW_MS: u64 = 2_000;
 /// From this part of a window's limit on, requests are spread over the time that is left: the last tenth.
 const NEAR_THE_END: u32 = 10;
 /// Requests are spread no further apart than this: a run that has little left to do should not take an hour for it. None is
@@ -22,15 +21,15 @@ const FLIGHT_MS: u64 = 6 * 60 * 1_000;
 const RATE_SEEN_MS: u64 = 60_000;
 /// A clock that is behind by less has not gone back: those that share a budget look at it a little before they say so.
 const CLOCK_BACK_MS: u64 = 2_000;
-/// Windows that a server can name in one budget.
-const MAX_WINDOWS: usize = 16;
 
 /// What is known of a budget, by whoever shares it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct State {
     /// What the server said is left, by the name of its policy.
-    windows: BTreeMap<String, Window>,
+    windows: Windows,
+    /// What connectors said is left, by connector: the word of each counts for itself alone.
+    told: Windows,
     paused_until_ms: u64,
     /// A window or a pause has ended, and no request has been answered since.
     rested: bool,
@@ -47,15 +46,6 @@ pub struct State {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-struct Window {
-    /// The limit, or the most that was ever left where the server does not tell it.
-    limit: u32,
-    remaining: u32,
-    reset_at_ms: u64,
-    learned_ms: u64,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 struct Flights {
     count: u32,
     until_ms: u64,
@@ -65,7 +55,16 @@ struct Flights {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 struct Tokens {
     full_at_us: u64,
+    /// When somebody last took of it to whom the user has set this rate.
     seen_ms: u64,
+}
+
+impl Tokens {
+    /// Until when it concerns anybody: until it is full, and as long as others keep to a user's rate.
+    fn counts_until_ms(&self) -> u64 {
+        let seen_until_ms = if self.seen_ms > 0 { self.seen_ms.saturating_add(RATE_SEEN_MS) } else { 0 };
+        self.full_at_us.div_ceil(1_000).max(seen_until_ms)
+    }
 }
 
 /// Who asks: a process, and the limits that it keeps to on its own.
@@ -73,8 +72,13 @@ struct Tokens {
 pub struct Asker<'a> {
     /// Tells the process from all others.
     pub process: &'a str,
+    /// Tells the connector from all others.
+    pub connector: &'a str,
     /// All hold at once.
     pub rates: &'a [Rate],
+    /// Those of them that the user has set. Others who share the budget keep to these too, and not to what a connector's
+    /// description says.
+    pub by_user: &'a [Rate],
     /// Most requests under way, whoever made them.
     pub concurrency: Option<u32>,
 }
@@ -106,7 +110,38 @@ pub enum Step {
 impl State {
     /// Tells whether there is nothing that another process would have to know.
     pub fn is_blank(&self) -> bool {
-        self.windows.is_empty() && self.paused_until_ms == 0 && self.tokens.is_empty() && !self.rested
+        self.windows.is_empty()
+            && self.told.is_empty()
+            && self.paused_until_ms == 0
+            && self.tokens.is_empty()
+            && !self.rested
+    }
+
+    /// When it was looked at last.
+    pub fn looked_at_ms(&self) -> u64 {
+        self.clock_ms
+    }
+
+    /// Tells whether nothing of it concerns anybody any more.
+    pub fn is_over(&self, now_ms: u64) -> bool {
+        let windows = self.windows.values().chain(self.told.values()).map(|window| window.reset_at_ms);
+        let flights = self.flights.values().filter(|flights| flights.count > 0).map(|flights| flights.until_ms);
+        let tokens = self.tokens.values().map(Tokens::counts_until_ms);
+        windows.chain(flights).chain(tokens).chain([self.paused_until_ms]).all(|at_ms| at_ms <= now_ms)
+    }
+
+    /// Takes what a copy knows that was changed while this one could not be reached; where both were, the more careful of the
+    /// two counts.
+    pub(super) fn catch_up(&mut self, copy: &Self) {
+        self.windows.merge(&copy.windows);
+        self.told.merge(&copy.told);
+        self.paused_until_ms = self.paused_until_ms.max(copy.paused_until_ms);
+        self.rested &= copy.rested;
+        for (rate, theirs) in &copy.tokens {
+            let own = self.tokens.entry(rate.clone()).or_insert(*theirs);
+            own.full_at_us = own.full_at_us.max(theirs.full_at_us);
+            own.seen_ms = own.seen_ms.max(theirs.seen_ms);
+        }
     }
 
     /// Keeps what only this process knows of itself, over what the others have written.
@@ -136,7 +171,7 @@ impl State {
             return;
         }
         let back = |at_ms: &mut u64| *at_ms = at_ms.saturating_sub(back_ms);
-        self.windows.values_mut().for_each(|window| {
+        self.windows.values_mut().chain(self.told.values_mut()).for_each(|window| {
             back(&mut window.reset_at_ms);
             back(&mut window.learned_ms);
         });
@@ -155,16 +190,20 @@ impl State {
 
     fn forget_old(&mut self, now_ms: u64) {
         self.follow_clock(now_ms);
-        let known = self.windows.len();
-        self.windows.retain(|_, window| window.reset_at_ms > now_ms);
         // Nobody knows what a new window allows: one request finds out.
-        self.rested |= self.windows.len() < known;
+        self.rested |= self.windows.forget_old(now_ms);
+        self.told.forget_old(now_ms);
         if self.paused_until_ms != 0 && self.paused_until_ms <= now_ms {
             self.paused_until_ms = 0;
             self.rested = true;
         }
         self.flights.retain(|_, flights| flights.until_ms > now_ms && flights.count > 0);
-        self.tokens.retain(|_, tokens| tokens.full_at_us > now_ms.saturating_mul(1_000));
+        self.tokens.retain(|_, tokens| tokens.counts_until_ms() > now_ms);
+    }
+
+    /// All that counts for a connector.
+    fn known<'a>(&'a self, connector: &str) -> impl Iterator<Item = &'a Window> + use<'a> {
+        self.windows.values().chain(self.told.of(connector))
     }
 
     /// Says what a claim has to do now.
@@ -176,7 +215,7 @@ impl State {
         }
         let in_flight = self.in_flight();
         let left = |window: &Window| window.remaining.saturating_sub(in_flight);
-        let spent = self.windows.values().filter(|window| left(window) < permits);
+        let spent = self.known(asker.connector).filter(|window| left(window) < permits);
         if let Some(reset_at_ms) = spent.map(|window| window.reset_at_ms).max() {
             // Those in flight may bring better news than the wait for the reset.
             return if in_flight > 0 { Step::Returned } else { Step::Until(reset_at_ms) };
@@ -188,7 +227,7 @@ impl State {
         if let Some(at_ms) = self.tokens_at(asker, tokens, now_ms).filter(|at_ms| *at_ms > now_ms) {
             return Step::Until(at_ms);
         }
-        let spread = self.windows.values().filter(|_| request && self.last_sent_ms > 0).filter_map(|window| {
+        let spread = self.known(asker.connector).filter(|_| request && self.last_sent_ms > 0).filter_map(|window| {
             let left = left(window);
             let near = left.saturating_mul(NEAR_THE_END) <= window.limit && left < window.limit;
             let wait_ms = window.reset_at_ms.saturating_sub(self.last_sent_ms) / u64::from(left.saturating_add(1));
@@ -203,15 +242,19 @@ impl State {
     /// When the token buckets have the permits, in milliseconds since the Unix epoch.
     fn tokens_at(&self, asker: &Asker<'_>, tokens: u32, now_ms: u64) -> Option<u64> {
         let at = self.rates(asker, now_ms).into_iter().filter_map(|rate| {
-            let full_at_us = self.tokens.get(&rate.to_string())?.full_at_us;
+            let Tokens { full_at_us, seen_ms } = *self.tokens.get(&rate.to_string())?;
             let interval_us = interval_us(&rate);
             let kept = u64::from(rate.burst.get().saturating_sub(tokens)).saturating_mul(interval_us);
-            Some(full_at_us.saturating_sub(kept).div_ceil(1_000))
+            let at_ms = full_at_us.saturating_sub(kept).div_ceil(1_000);
+            // Whoever keeps to another's rate does so as long as that is seen.
+            let own = asker.rates.contains(&rate);
+            Some(if own { at_ms } else { at_ms.min(seen_ms.saturating_add(RATE_SEEN_MS)) })
         });
         at.max()
     }
 
-    /// The asker's rates, and those that other processes keep to now: whoever shares a budget fills the same buckets.
+    /// The asker's rates, and those that the user has set for others who go out now: whoever shares a budget fills the same
+    /// buckets.
     fn rates(&self, asker: &Asker<'_>, now_ms: u64) -> Vec<Rate> {
         let others = self.tokens.iter().filter(|(_, tokens)| now_ms.saturating_sub(tokens.seen_ms) < RATE_SEEN_MS);
         let others =
@@ -222,11 +265,11 @@ impl State {
     fn take_tokens(&mut self, asker: &Asker<'_>, count: u32, now_ms: u64) {
         let now_us = now_ms.saturating_mul(1_000);
         for rate in self.rates(asker, now_ms) {
-            let own = asker.rates.contains(&rate);
-            let tokens = self.tokens.entry(rate.to_string()).or_insert(Tokens { full_at_us: 0, seen_ms: now_ms });
+            let by_user = asker.by_user.contains(&rate);
+            let tokens = self.tokens.entry(rate.to_string()).or_insert(Tokens { full_at_us: 0, seen_ms: 0 });
             let added = u64::from(count).saturating_mul(interval_us(&rate));
             tokens.full_at_us = tokens.full_at_us.max(now_us).saturating_add(added);
-            if own {
+            if by_user {
                 tokens.seen_ms = now_ms;
             }
         }
@@ -246,9 +289,8 @@ impl State {
     }
 
     fn spend(&mut self, permits: u32) {
-        for window in self.windows.values_mut() {
-            window.remaining = window.remaining.saturating_sub(permits);
-        }
+        self.windows.spend(permits);
+        self.told.spend(permits);
     }
 
     /// A request came back, with or without an answer.
@@ -262,8 +304,9 @@ impl State {
     /// Takes what an answer says of the limit. Where it says nothing, its cost is taken off here.
     pub fn answered(&mut self, learned: &[(String, Learned)], sent_ms: u64, now_ms: u64) {
         self.rested = false;
+        self.told.spend(1);
         if learned.iter().all(|(_, learned)| learned.remaining.is_none()) {
-            self.spend(1);
+            self.windows.spend(1);
         }
         self.learn(learned, sent_ms, now_ms);
     }
@@ -286,24 +329,15 @@ impl State {
     /// Takes what the server said of its windows in answer to a request that was sent at `sent_ms`.
     pub fn learn(&mut self, learned: &[(String, Learned)], sent_ms: u64, now_ms: u64) {
         for (name, learned) in learned {
-            let Some(remaining) = learned.remaining else { continue };
-            // Without a reset it is not known for how long it counts.
-            let Some(reset_at_ms) = learned.reset_at_ms.filter(|at| *at > now_ms) else { continue };
-            if self.windows.len() >= MAX_WINDOWS && !self.windows.contains_key(name) {
-                continue;
-            }
-            let known = self.windows.get(name).filter(|window| window.reset_at_ms > now_ms);
-            let same = known.filter(|window| window.reset_at_ms.abs_diff(reset_at_ms) <= SAME_WINDOW_MS);
-            // Of answers that crossed on their way nobody knows which is the newer one; the lower number is safe. An answer
-            // to a request that was sent after all that is known tells how it is now, also that there is more.
-            let remaining = match same {
-                Some(window) if sent_ms <= window.learned_ms => window.remaining.min(remaining),
-                _ => remaining,
-            };
-            let most = same.map_or(remaining, |window| window.limit.max(remaining));
-            let limit = learned.limit.unwrap_or(most).max(remaining);
-            self.windows.insert(name.clone(), Window { limit, remaining, reset_at_ms, learned_ms: now_ms });
+            self.windows.learn(name, learned, sent_ms, now_ms);
         }
+    }
+
+    /// Takes what a connector says of the limit. Servers are believed by all, a connector by itself alone.
+    pub fn tell(&mut self, connector: &str, learned: &Learned, now_ms: u64) {
+        self.follow_clock(now_ms);
+        self.told.make_room(connector);
+        self.told.learn(connector, learned, now_ms, now_ms);
     }
 
     /// Keeps everybody from sending before `until_ms`.
@@ -312,17 +346,17 @@ impl State {
     }
 
     /// Until when nobody can send, where that is known.
-    pub fn blocked_until(&self, now_ms: u64) -> Option<u64> {
-        let spent = self.windows.values().filter(|window| window.remaining == 0).map(|window| window.reset_at_ms);
+    pub fn blocked_until(&self, connector: &str, now_ms: u64) -> Option<u64> {
+        let spent = self.known(connector).filter(|window| window.remaining == 0).map(|window| window.reset_at_ms);
         Some(spent.max().unwrap_or(0).max(self.paused_until_ms)).filter(|until_ms| *until_ms > now_ms)
     }
 
     /// What is known of it, for a connector.
-    pub fn status(&self, now_ms: u64) -> Budget {
+    pub fn status(&self, connector: &str, now_ms: u64) -> Budget {
         if self.paused_until_ms > now_ms {
             return Budget { remaining: Some(0), reset_at_ms: Some(self.paused_until_ms) };
         }
-        let current = self.windows.values().filter(|window| window.reset_at_ms > now_ms);
+        let current = self.known(connector).filter(|window| window.reset_at_ms > now_ms);
         let tightest = current.min_by_key(|window| (window.remaining, std::cmp::Reverse(window.reset_at_ms)));
         tightest.map_or_else(Budget::default, |window| Budget {
             remaining: Some(window.remaining.saturating_sub(self.in_flight())),
@@ -330,11 +364,21 @@ impl State {
         })
     }
 
+    /// Tells whether it is known what is left.
+    pub(super) fn is_told(&self, connector: &str, now_ms: u64) -> bool {
+        self.status(connector, now_ms).remaining.is_some()
+    }
+
+    /// Tells whether the first request of all is under way, of whose answer it is not known yet what it tells.
+    pub(super) fn is_asked(&self, connector: &str, now_ms: u64) -> bool {
+        self.served == 0 && self.in_flight() > 0 && !self.is_told(connector, now_ms)
+    }
+
     /// How good this budget is for the next request: greater is better. Unknown ones are asked first, one at a time.
-    pub(super) fn rank(&self, now_ms: u64) -> (bool, u32, std::cmp::Reverse<u64>) {
+    pub(super) fn rank(&self, connector: &str, now_ms: u64) -> (bool, u32, std::cmp::Reverse<u64>) {
         let in_flight = self.in_flight();
-        let status = self.status(now_ms);
-        let blocked = self.blocked_until(now_ms).unwrap_or(0);
+        let status = self.status(connector, now_ms);
+        let blocked = self.blocked_until(connector, now_ms).unwrap_or(0);
         // A window that ended, or a budget never asked: whoever is under way finds out.
         let unknown = status.remaining.is_none();
         let left = if unknown { u32::MAX.saturating_sub(in_flight) } else { status.remaining.unwrap_or(0) };
@@ -349,124 +393,4 @@ fn interval_us(rate: &Rate) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOW: u64 = 1_700_000_000_000;
-    const ONE: Claim = Claim { tokens: 1, permits: 1, request: true };
-    const ME: Asker<'static> = Asker { process: "me", rates: &[], concurrency: None };
-
-    fn window(limit: u32, remaining: u32, in_ms: u64) -> Vec<(String, Learned)> {
-        let learned = Learned { limit: Some(limit), remaining: Some(remaining), reset_at_ms: Some(NOW + in_ms) };
-        vec![(String::new(), learned)]
-    }
-
-    #[test]
-    fn the_last_tenth_of_a_budget_is_spread_over_the_time_that_is_left() {
-        let mut state = State::default();
-        state.take(&ME, ONE, NOW);
-        state.returned("me", NOW);
-        state.answered(&window(100, 11, 10_000), NOW, NOW);
-        assert_eq!(state.step(&ME, ONE, NOW), Step::Go);
-        state.answered(&window(100, 9, 10_000), NOW, NOW);
-        let mut now_ms = NOW;
-        let mut sent = Vec::new();
-        for left in (0..9).rev() {
-            let Step::Spread(at_ms) = state.step(&ME, ONE, now_ms) else { panic!("{sent:?}") };
-            now_ms = at_ms;
-            assert_eq!(state.step(&ME, ONE, now_ms), Step::Go);
-            state.take(&ME, ONE, now_ms);
-            state.returned("me", now_ms);
-            state.answered(&window(100, left, 10_000), now_ms, now_ms);
-            sent.push(now_ms - NOW);
-        }
-        assert_eq!(sent, [1_000, 2_000, 3_000, 4_000, 5_000, 6_000, 7_000, 8_000, 9_000]);
-        assert_eq!(state.step(&ME, ONE, now_ms), Step::Until(NOW + 10_000));
-    }
-
-    #[test]
-    fn after_a_reset_one_request_finds_out_how_much_there_is() {
-        let mut state = State::default();
-        state.learn(&window(100, 50, 10_000), NOW, NOW);
-        let later = NOW + 10_000;
-        assert_eq!(state.step(&ME, ONE, later), Step::Go);
-        state.take(&ME, ONE, later);
-        assert_eq!(state.step(&ME, ONE, later), Step::Returned);
-        state.returned("me", later);
-        state.answered(&window(100, 99, 20_000), later, later);
-        state.take(&ME, ONE, later);
-        assert_eq!(state.step(&ME, ONE, later), Step::Go);
-    }
-
-    #[test]
-    fn an_answer_to_a_later_request_may_say_that_there_is_more() {
-        let mut state = State::default();
-        state.learn(&window(100, 0, 60_000), NOW, NOW + 5);
-        // Sent before that was known: it may be the older news.
-        state.learn(&window(100, 7, 60_000), NOW + 4, NOW + 6);
-        assert_eq!(state.status(NOW + 6).remaining, Some(0));
-        state.learn(&window(200, 90, 60_000), NOW + 7, NOW + 8);
-        assert_eq!(state.status(NOW + 8).remaining, Some(90));
-    }
-
-    #[test]
-    fn several_windows_hold_together() {
-        let mut state = State::default();
-        let mut both = window(1_000, 500, 3_600_000);
-        both.push(("minute".to_owned(), window(10, 0, 30_000).remove(0).1));
-        state.learn(&both, NOW, NOW);
-        assert_eq!(state.step(&ME, ONE, NOW), Step::Until(NOW + 30_000));
-        assert_eq!(state.step(&ME, ONE, NOW + 30_000), Step::Go);
-    }
-
-    #[test]
-    fn processes_that_share_a_state_count_each_others_requests_and_rates() {
-        let mut state = State::default();
-        let slow = ["1/s".parse().unwrap()];
-        let other = Asker { process: "other", rates: &slow, concurrency: None };
-        state.learn(&window(100, 1, 600_000), NOW, NOW);
-        state.take(&other, ONE, NOW);
-        assert_eq!(state.step(&ME, ONE, NOW), Step::Returned);
-        assert!(state.others_in_flight("me"));
-        state.returned("other", NOW);
-        // The other one's rate is shared as well, as long as it is seen.
-        assert_eq!(state.step(&ME, ONE, NOW), Step::Until(NOW + 1_000));
-        // A process that died in the middle does not hold the others up for ever.
-        state.take(&other, ONE, NOW);
-        assert_eq!(state.step(&ME, ONE, NOW + FLIGHT_MS), Step::Go);
-        let text = serde_json::to_string(&state).unwrap();
-        assert_eq!(serde_json::from_str::<State>(&text).unwrap(), state);
-    }
-
-    #[test]
-    fn what_is_waited_for_moves_along_with_a_clock_that_goes_back() {
-        const DAY: u64 = 86_400_000;
-        let mut state = State::default();
-        let slow = ["1/s".parse().unwrap()];
-        let me = Asker { rates: &slow, ..ME };
-        assert_eq!(state.step(&me, ONE, NOW), Step::Go);
-        state.take(&me, ONE, NOW);
-        state.returned("me", NOW);
-        assert_eq!(state.step(&me, ONE, NOW - 1_000), Step::Until(NOW + 1_000), "a second is no jump");
-        assert_eq!(state.step(&me, ONE, NOW - DAY), Step::Until(NOW - DAY + 1_000));
-        state.pause(NOW - DAY + 5_000);
-        assert_eq!(state.step(&me, ONE, NOW - 2 * DAY), Step::Until(NOW - 2 * DAY + 5_000));
-        let mut state = State::default();
-        state.step(&ME, ONE, NOW);
-        state.learn(&window(100, 0, 60_000), NOW, NOW);
-        state.take(&Asker { process: "died", ..ME }, ONE, NOW);
-        assert_eq!(state.step(&ME, ONE, NOW - DAY), Step::Returned);
-        assert_eq!(state.step(&ME, ONE, NOW - DAY + FLIGHT_MS), Step::Go, "nor does a dead process hold others up");
-    }
-
-    #[test]
-    fn concurrency_is_kept_to_by_all_together() {
-        let mut state = State::default();
-        let two = Asker { concurrency: Some(2), ..ME };
-        state.take(&two, ONE, NOW);
-        state.take(&Asker { process: "other", ..two }, ONE, NOW);
-        assert_eq!(state.step(&two, ONE, NOW), Step::Returned);
-        state.returned("other", NOW);
-        assert_eq!(state.step(&two, ONE, NOW), Step::Go);
-    }
-}
+mod tests;

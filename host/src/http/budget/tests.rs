@@ -48,21 +48,21 @@ async fn a_burst_goes_out_at_once_and_a_large_claim_waits_in_parts() {
 #[tokio::test]
 async fn budgets_of_different_names_do_not_wait_for_each_other() {
     let (budgets, clock) = budgets(None);
-    budgets.observe("a", Budget { remaining: Some(0), reset_at_ms: Some(NOW + 5_000) }).unwrap();
+    budgets.observe("r", "a", Budget { remaining: Some(0), reset_at_ms: Some(NOW + 5_000) }).unwrap();
     budgets.acquire("r", "b", 1).await.unwrap();
     assert_eq!(clock.now_ms(), NOW);
     budgets.acquire("r", "a", 1).await.unwrap();
     assert_eq!(clock.now_ms() - NOW, 5_000);
-    assert_eq!(budgets.status("a"), Budget::default());
+    assert_eq!(budgets.status("r", "a"), Budget::default());
 }
 
 #[tokio::test]
 async fn a_connector_takes_permits_of_a_budget_that_it_observed() {
     let (budgets, clock) = budgets(None);
     let reset_at_ms = Some(NOW + 5_000);
-    budgets.observe("points", Budget { remaining: Some(100), reset_at_ms }).unwrap();
+    budgets.observe("r", "points", Budget { remaining: Some(100), reset_at_ms }).unwrap();
     budgets.acquire("r", "points", 60).await.unwrap();
-    assert_eq!(budgets.status("points"), Budget { remaining: Some(40), reset_at_ms });
+    assert_eq!(budgets.status("r", "points"), Budget { remaining: Some(40), reset_at_ms });
     budgets.acquire("r", "points", 60).await.unwrap();
     assert_eq!(clock.now_ms() - NOW, 5_000);
 }
@@ -92,14 +92,14 @@ async fn an_answer_that_was_overtaken_does_not_give_permits_back() {
     second.answered(&learned(8, 60_000), NOW);
     first.answered(&learned(9, 61_000), NOW);
     drop((first, second));
-    assert_eq!(budgets.status("a").remaining, Some(8));
+    assert_eq!(budgets.status("r", "a").remaining, Some(8));
 }
 
 #[tokio::test]
 async fn a_reset_in_the_past_or_without_a_time_blocks_nobody() {
     let (budgets, clock) = budgets(None);
-    budgets.observe("a", Budget { remaining: Some(0), reset_at_ms: Some(NOW - 1) }).unwrap();
-    budgets.observe("a", Budget { remaining: Some(0), reset_at_ms: None }).unwrap();
+    budgets.observe("r", "a", Budget { remaining: Some(0), reset_at_ms: Some(NOW - 1) }).unwrap();
+    budgets.observe("r", "a", Budget { remaining: Some(0), reset_at_ms: None }).unwrap();
     budgets.acquire("r", "a", 1).await.unwrap();
     assert_eq!(clock.now_ms(), NOW);
 }
@@ -121,7 +121,7 @@ async fn a_wait_that_is_given_up_lets_the_next_one_in() {
 #[tokio::test]
 async fn a_wait_beyond_the_limit_is_an_error() {
     let (budgets, clock) = budgets(None);
-    budgets.observe("a", Budget { remaining: Some(0), reset_at_ms: Some(NOW + 3_600_001) }).unwrap();
+    budgets.observe("r", "a", Budget { remaining: Some(0), reset_at_ms: Some(NOW + 3_600_001) }).unwrap();
     assert!(matches!(budgets.acquire("r", "a", 1).await, Err(Error::Wait { .. })));
     assert_eq!(clock.now_ms(), NOW);
 }
@@ -130,10 +130,10 @@ async fn a_wait_beyond_the_limit_is_an_error() {
 fn the_number_of_budgets_is_bounded() {
     let (budgets, _) = budgets(None);
     for number in 0..MAX_BUDGETS {
-        budgets.observe(&number.to_string(), Budget::default()).unwrap();
+        budgets.observe("r", &number.to_string(), Budget::default()).unwrap();
     }
-    assert!(budgets.observe("one more", Budget::default()).is_err());
-    budgets.observe("0", Budget::default()).unwrap();
+    assert!(budgets.observe("r", "one more", Budget::default()).is_err());
+    budgets.observe("r", "0", Budget::default()).unwrap();
 }
 
 #[tokio::test]
@@ -161,7 +161,7 @@ async fn clients_of_one_pool_share_what_is_known() {
         Budgets::within(pool.clone(), time, Arc::new(Silent), Rates::default(), Duration::from_secs(60), 16)
     };
     let (one, two) = (client(), client());
-    one.observe("a", Budget { remaining: Some(0), reset_at_ms: Some(NOW + 5_000) }).unwrap();
+    one.observe("r", "a", Budget { remaining: Some(0), reset_at_ms: Some(NOW + 5_000) }).unwrap();
     drop(two.admit("r", "a").await.unwrap());
     assert_eq!(clock.now_ms() - NOW, 5_000);
 }
@@ -171,7 +171,7 @@ async fn of_several_keys_the_one_with_the_most_left_goes() {
     let (budgets, clock) = budgets(None);
     let keys = ["a of key 1", "a of key 2", "a of key 3"];
     let observe = |key: &str, remaining, in_ms| {
-        budgets.observe(key, Budget { remaining: Some(remaining), reset_at_ms: Some(NOW + in_ms) }).unwrap();
+        budgets.observe("r", key, Budget { remaining: Some(remaining), reset_at_ms: Some(NOW + in_ms) }).unwrap();
     };
     let next = async || budgets.admit_any("r", &keys).await.unwrap().0;
     assert_eq!(next().await, 0);
@@ -186,6 +186,32 @@ async fn of_several_keys_the_one_with_the_most_left_goes() {
     assert_eq!(clock.now_ms(), NOW, "nobody had to wait so far");
     assert_eq!(next().await, 2, "it is full again first");
     assert_eq!(clock.now_ms(), NOW + 3_000);
+}
+
+#[tokio::test]
+async fn a_key_of_which_nothing_is_known_is_asked_once_where_the_server_tells_of_others() {
+    let (budgets, clock) = budgets(None);
+    let keys = ["a of key 1", "a of key 2"];
+    let next = async || budgets.admit_any("r", &keys).await.unwrap();
+    // As long as nothing is known of any, nobody can tell that an answer is worth the wait.
+    let (first, second, third) = (next().await, next().await, next().await);
+    assert_eq!([first.0, second.0], [0, 1]);
+    drop((second, third));
+    let mut permit = first.1;
+    permit.answered(&learned(2, 60_000), NOW);
+    drop(permit);
+    let asking = next().await;
+    assert_eq!(asking.0, 1);
+    let others = [next().await, next().await];
+    assert_eq!([others[0].0, others[1].0], [0, 0]);
+    let waiting = budgets.admit_any("r", &keys);
+    tokio::pin!(waiting);
+    assert!(is_pending(waiting.as_mut()).await, "the other key may have nothing left either");
+    let (_, mut permit) = asking;
+    permit.answered(&learned(9, 60_000), NOW);
+    drop(permit);
+    assert_eq!(waiting.await.unwrap().0, 1);
+    assert_eq!(clock.now_ms(), NOW);
 }
 
 #[test]
@@ -207,11 +233,12 @@ async fn users_see_a_keys_place_and_connectors_name_the_api() {
     assert_eq!(two.shown("api.example of key a0"), "api.example of key 2");
     assert_eq!(two.shown("api.example of key 55"), "api.example");
 
+    one.know_speaker("1111", Arc::new(crate::http::Policy::default().described("api.example".parse().unwrap())));
     // What a connector says of its API is of the budget that pays for its requests.
     let id = "api.example of key 7f";
     drop(one.admit_any("r", &[id]).await.unwrap());
-    one.observe("api.example", Budget { remaining: Some(0), reset_at_ms: Some(NOW + 5_000) }).unwrap();
-    assert_eq!(one.status("api.example").remaining, Some(0));
+    one.observe("r", "api.example", Budget { remaining: Some(0), reset_at_ms: Some(NOW + 5_000) }).unwrap();
+    assert_eq!(one.status("r", "api.example").remaining, Some(0));
     drop(one.admit_any("r", &[id]).await.unwrap());
     assert_eq!(clock.now_ms(), NOW + 5_000);
 }

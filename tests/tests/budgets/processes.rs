@@ -1,13 +1,15 @@
-//! Rate limits as the host keeps them over a whole run: several keys, several processes, and a run that comes back later.
+//! What only processes can show: that they find each other by a file, and that one which dies holds nobody up. No test here
+//! waits for time to pass; one that would have to wait is told not to, or is stopped.
 
-use std::time::{Duration, Instant};
-
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 use tests::{
     connection::Connection,
     mock::{Api, Budget, Endpoint, Total, offset::Offset},
+    program::{built, call},
 };
+
+use std::time::Duration;
 
 fn config(api: &Api, more: &Value) -> Value {
     let mut config = json!({"base_url": api.url(""), "streams": [{
@@ -33,81 +35,68 @@ fn statuses(api: &Api, status: u16) -> usize {
     api.requests().iter().filter(|one| one.status == Some(status)).count()
 }
 
+/// A connector that says what it likes of budgets, beside one that shares them by the same file.
 #[test]
-fn when_all_keys_rest_the_run_waits_for_the_first_and_says_so() -> anyhow::Result<()> {
-    // Two requests in three seconds for each token, and six pages: no machine is so slow that the first four take that long.
-    let budget = Budget { per_token: true, ..Budget::new(2, Duration::from_secs(3)) };
-    let api = api(550, Some(budget))?;
-    let auth = json!({"auth": {"bearer": ["key-number-1", "key-number-2"]}});
-    let connection = Connection::new("rest", &config(&api, &auth))?;
-    let run = connection.complete(&[])?;
-    ensure!(connection.records("items")?.len() == 550);
-    ensure!(statuses(&api, 429) == 0, "{:#?}", api.requests());
-    let host = api.url("").replace("http://", "");
-    let waits = format!("items: waiting for the rate limit of {} of key ", host.trim_end_matches('/'));
-    ensure!(run.log.contains(&waits), "{}", run.log);
-    ensure!(run.report["traffic"]["waited_ms"].as_u64().is_some_and(|ms| ms > 0), "{:#}", run.report);
-    Ok(())
-}
-
-#[test]
-fn a_wait_that_is_too_long_ends_the_read_and_the_next_run_goes_on() -> anyhow::Result<()> {
-    let api = api(350, Some(Budget::new(2, Duration::from_secs(2))))?;
+fn what_a_stranger_says_of_budgets_holds_nobody_else_up() -> anyhow::Result<()> {
+    let api = api(950, None)?;
+    let folder = tempfile::tempdir()?;
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (out, lock, budgets) = (path("out"), path("connectors.lock"), path("budgets.db"));
+    let target = built()?.parent().context("a target folder")?.to_owned();
+    let stranger = target.join("wasm32-wasip2/release/examples/budgets_of_others.wasm").display().to_string();
+    let url = format!("url={}", api.url("").trim_end_matches('/'));
+    let flags = ["--out", &out, "--grant", "--lock", &lock, "--budgets", &budgets, "--max-wait", "1m", "--set", &url];
+    let ended = call(&[&["run", stranger.as_str()], &flags[..]].concat())?;
+    // What it said is in the file.
+    ensure!(ended.code == Some(1) && ended.stdout.contains("come back at"), "{ended:#?}");
+    let content = std::fs::read(&budgets)?;
+    ensure!(content.windows(13).any(|bytes| bytes == b"4102444800000"), "nothing is in {budgets}");
     let connection = Connection::new("rest", &config(&api, &json!({})))?;
-    let run = connection.run(&["--max-wait", "0s"])?;
-    ensure!(run.code == Some(1), "{run:#?}");
-    let reasons = run.reasons().join(" ");
-    ensure!(reasons.contains("asks to wait longer than --max-wait allows; come back at "), "{reasons}");
-    ensure!(statuses(&api, 200) == 2 && statuses(&api, 429) == 0, "{:#?}", api.requests());
-    connection.complete(&[])?;
-    ensure!(connection.records("items")?.len() == 350);
-    // What the first run committed was not asked for again.
-    ensure!(api.targets().len() == 5, "{:#?}", api.targets());
+    let run = connection.complete(&["--budgets", &budgets, "--max-wait", "0s"])?;
+    ensure!(run.report["traffic"]["waited_ms"] == 0, "{run:#?}");
     Ok(())
 }
 
-/// Runs two processes side by side that share what they know, and returns how long they took.
-fn side_by_side(config: &Value, flags: &[&str]) -> anyhow::Result<Duration> {
+/// A rate of one an hour: what the first process took is gone for the second one.
+#[test]
+fn a_rate_that_one_process_used_up_is_used_up_for_another() -> anyhow::Result<()> {
+    let api = api(950, None)?;
     let folder = tempfile::tempdir()?;
     let budgets = folder.path().join("budgets.db").display().to_string();
-    let flags = [&["--budgets", budgets.as_str()], flags].concat();
-    let connections = [Connection::new("rest", config)?, Connection::new("rest", config)?];
-    let begun = Instant::now();
-    let mut children = Vec::new();
-    for connection in &connections {
-        children.push(connection.start(&flags)?);
+    for expected in [1, 0] {
+        api.forget_requests();
+        let connection = Connection::new("rest", &config(&api, &json!({})))?;
+        let run = connection.run(&["--budgets", &budgets, "--rate", "1/h", "--max-wait", "1m"])?;
+        ensure!(run.code == Some(1) && run.reasons().join(" ").contains("come back at"), "{run:#?}");
+        ensure!(api.requests().len() == expected, "{:#?}", api.requests());
     }
-    for child in children {
-        child.succeeds()?;
-    }
-    for connection in &connections {
-        ensure!(!connection.records("items")?.is_empty());
-    }
-    Ok(begun.elapsed())
-}
-
-#[test]
-fn two_processes_share_a_rate() -> anyhow::Result<()> {
-    let api = api(1_450, None)?;
-    let host = api.url("").replace("http://", "");
-    let rate = format!("{}=20/s", host.trim_end_matches('/'));
-    let took = side_by_side(&config(&api, &json!({})), &["--rate", &rate])?;
-    let requests = api.requests().len();
-    ensure!(requests == 32, "{requests}");
-    // Each alone would be done in half the time.
-    let least = Duration::from_millis(50) * u32::try_from(requests - 1)?;
-    ensure!(took >= least, "{requests} requests took {took:?}, less than {least:?}");
     Ok(())
 }
 
+/// What a user reads while all keys rest. It is stopped then, and not waited for.
 #[test]
-fn two_processes_share_what_a_server_says_is_left() -> anyhow::Result<()> {
-    let api = api(1_950, Some(Budget::new(15, Duration::from_secs(1))))?;
-    side_by_side(&config(&api, &json!({})), &[])?;
-    let requests = api.requests();
-    ensure!(requests.len() == 42, "{}", requests.len());
-    // Of the last request of a window both would have thought that it was theirs.
-    ensure!(statuses(&api, 429) == 0, "{requests:#?}");
+fn a_wait_is_announced_with_its_budget_and_ends_in_order_when_it_is_stopped() -> anyhow::Result<()> {
+    let budget = Budget { per_token: true, ..Budget::new(2, Duration::from_secs(3_000)) };
+    let api = api(950, Some(budget))?;
+    let auth = json!({"auth": {"bearer": ["key-number-1", "key-number-2"]}});
+    let connection = Connection::new("rest", &config(&api, &auth))?;
+    let mut running = connection.start(&[])?;
+    let host = api.url("").replace("http://", "");
+    let said = format!("items: waiting for the rate limit of {} of key ", host.trim_end_matches('/'));
+    let mut text = String::new();
+    while !text.contains(&said) {
+        running.until_ended_or(|| true)?;
+        ensure!(running.try_wait()?.is_none(), "it ended without a wait\n{}", running.said()?);
+        text = running.said()?;
+    }
+    let pid = running.id().to_string();
+    ensure!(std::process::Command::new("kill").args(["-INT", &pid]).status()?.success());
+    let ended = running.ended()?;
+    ensure!(
+        ended.code == Some(1) && ended.stdout.contains("run the same command again to go on from here"),
+        "{ended:#?}"
+    );
+    ensure!(statuses(&api, 200) == 4 && statuses(&api, 429) == 0, "{:#?}", api.requests());
     Ok(())
 }
 
