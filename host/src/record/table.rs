@@ -19,7 +19,7 @@ use super::guard::Guard;
 use super::number::{self, Number, is_exact};
 use super::records::{self, Bounds, Fault};
 use super::walk::Walker;
-use super::{Appended, Page, RecordError, infer, instant, presence};
+use super::{Appended, Page, RecordError, absent, infer, instant, presence};
 use crate::json::scan::{self, Cause, Stop, byte, space};
 use crate::json::text;
 use crate::schema::Schema;
@@ -56,6 +56,10 @@ struct Reader {
     keys: Vec<(usize, usize)>,
     /// What is left of [`MAX_PAGE_BYTES`].
     room: usize,
+    /// Whether an array or object of the record at hand went beside its column.
+    aside: bool,
+    /// Starts of the records of which one did.
+    asides: Vec<usize>,
 }
 
 /// A constant field of the page at hand.
@@ -207,6 +211,10 @@ impl Table {
             Ok(appended) => match self.lacking(page) {
                 None => {
                     self.bytes = self.root.bytes();
+                    // Columns do not tell what these lack.
+                    for start in std::mem::take(&mut self.reader.asides) {
+                        absent::in_fields(&mut self.schema.fields, page.bytes(), start);
+                    }
                     return Ok(appended);
                 }
                 Some(error) => Fault::Error(error),
@@ -234,7 +242,8 @@ impl Table {
 
     /// What is wrong with a page whose records lack what all had before, once it is decoded.
     fn lacking(&self, page: &Page) -> Option<RecordError> {
-        let guard = self.guard.as_ref().filter(|guard| guard.lacks(&self.root, self.rows))?;
+        let lacks = |guard: &&Guard| guard.lacks(&self.root, self.rows) || !self.reader.asides.is_empty();
+        let guard = self.guard.as_ref().filter(lacks)?;
         guard.find(page, &self.schema)
     }
 
@@ -264,7 +273,8 @@ impl Table {
         seen: impl FnMut(Range<usize>),
     ) -> Option<(Appended, usize)> {
         let read = self.records(bytes, start, (false, leave_out), max_depth.min(self.bounds.max_depth), &[], seen);
-        let (mut appended, end) = read.ok()?;
+        // What does not fit its column is looked at by whoever knows all of the schema.
+        let (mut appended, end) = read.ok().filter(|_| self.reader.asides.is_empty())?;
         self.bytes = self.root.fill(self.rows);
         appended.bytes = (end - start) as u64;
         appended.content_hash = xxh3_128(bytes.get(start..end)?);
@@ -307,6 +317,7 @@ impl Table {
         let Self { root, rows, primary_key, bounds, reader, .. } = self;
         let mut appended = Appended::default();
         reader.room = MAX_PAGE_BYTES;
+        (reader.aside, reader.asides) = (false, Vec::new());
         reader.keys.resize(primary_key.len(), (0, 0));
         let mut last = None;
         let (count, end) = records::span(bytes, start, lines, bounds.max_bytes, leave_out, |bytes, start| {
@@ -334,6 +345,9 @@ impl Table {
                 }
             }
             *rows += 1;
+            if std::mem::take(&mut reader.aside) {
+                reader.asides.push(start);
+            }
             seen(start..end);
             last = Some((start, end));
             Ok(end)
@@ -603,6 +617,7 @@ impl Reader {
         member.column.push_null();
         let column = &mut group.members.get_mut(beside).ok_or(drift)?.column;
         column.pad(row);
+        self.aside |= matches!(byte(bytes, at), b'[' | b'{');
         self.value(column, bytes, at, depth).map_err(|stop| match stop.cause() {
             Cause::Misfit => drift,
             _ => stop,
