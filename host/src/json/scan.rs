@@ -136,14 +136,6 @@ pub(crate) fn specials(block: [u8; 16]) -> u32 {
     (quote | slash | control).to_bitmask()
 }
 
-/// Does what [`specials`] does for twice as many bytes, and sets one bit for each byte that is not ASCII as well.
-#[inline(always)]
-pub(crate) fn specials_of_32(block: &[u8; 32]) -> (u32, u32) {
-    let [one, two] = block.as_chunks::<16>().0 else { return (0, 0) };
-    let not_ascii = |half: [u8; 16]| u8x16::new(half).to_bitmask();
-    (specials(*one) | specials(*two) << 16, not_ascii(*one) | not_ascii(*two) << 16)
-}
-
 /// Reads a string from the byte after its quote; returns the position of its closing quote and whether it has escapes.
 #[inline(always)]
 pub(crate) fn string(bytes: &[u8], at: usize) -> Result<(usize, bool), Stop> {

@@ -20,9 +20,6 @@ const MAX_WRONG: u32 = 4;
 /// Bytes of tables kept for the next pages. As many are in use as pages wait for the writer, which is about as much.
 const MAX_SPARE_BYTES: usize = 16 << 20;
 
-/// Distance of the records whose positions are noted for later look-ups.
-const MARK_BYTES: usize = 4 << 10;
-
 /// What a stream's table and its reads share: the schema as it is now, and empty tables of it.
 #[derive(Debug, Default)]
 pub struct Shapes {
@@ -149,18 +146,7 @@ impl Ahead {
         };
         let leave_out: &[u64] = if left_out.is_some() { &[0] } else { &[] };
         let mut elements = Elements { count: leave_out.len() as u64, ..Elements::default() };
-        let mut marked = start;
-        let read = table.read_array(body, start, leave_out, depth - 1, |record| {
-            if record.start - marked >= MARK_BYTES {
-                elements.marks.push((elements.count, record.start));
-                marked = record.start;
-            }
-            if elements.count == 0 {
-                elements.first = Some(record.clone());
-            }
-            elements.count += 1;
-            elements.last = Some(record);
-        });
+        let read = table.read_array(body, start, leave_out, depth - 1, &mut elements);
         let known = read.filter(|(_, end)| document.know(pointer, Range { start, end: *end }, elements));
         let Some((appended, _)) = known else {
             let bytes = table.bytes();

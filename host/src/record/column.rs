@@ -3,6 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use fearless_simd::prelude::*;
+use fearless_simd::{Simd, u8x32};
+
 use super::infer::kinds_at;
 use super::instant;
 use super::number::write_float;
@@ -11,49 +14,38 @@ use crate::json::text;
 use crate::schema::fields::Beside;
 use crate::schema::{Fields, Form, Kinds, Type};
 
-/// Which rows have a value. The bits are only kept from the first null on.
+/// Which rows have a value.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Validity {
     len: usize,
     nulls: usize,
-    /// Empty while there are no nulls.
+    /// Bits up to the last null or further; those behind the rows are set.
     words: Vec<u64>,
 }
 
 impl Validity {
     fn nulls(len: usize) -> Self {
-        Self { len, nulls: len, words: vec![0; len.div_ceil(64)] }
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.len
+        let mut words = vec![0; len.div_ceil(64)];
+        set_from(&mut words, len);
+        Self { len, nulls: len, words }
     }
 
     #[inline(always)]
-    fn push(&mut self, valid: bool) {
-        if self.nulls == 0 && valid {
-            self.len += 1;
-        } else {
-            self.push_bit(valid);
-        }
+    fn push_value(&mut self) {
+        self.len += 1;
     }
 
-    fn push_bit(&mut self, valid: bool) {
-        if self.nulls == 0 {
-            self.words.clear();
-            self.words.resize(self.len.div_ceil(64), u64::MAX);
-        }
-        self.words.resize((self.len + 1).div_ceil(64), 0);
+    fn push_null(&mut self) {
+        self.words.resize(self.len / 64 + 1, u64::MAX);
         if let Some(word) = self.words.last_mut() {
-            let bit = 1 << (self.len % 64);
-            if valid { *word |= bit } else { *word &= !bit }
+            *word &= !(1 << (self.len % 64));
         }
         self.len += 1;
-        self.nulls += usize::from(!valid);
+        self.nulls += 1;
     }
 
     pub(crate) fn is_valid(&self, row: usize) -> bool {
-        self.nulls == 0 || self.words.get(row / 64).is_some_and(|word| word >> (row % 64) & 1 == 1)
+        self.words.get(row / 64).is_none_or(|word| word >> (row % 64) & 1 == 1)
     }
 
     fn clear(&mut self) {
@@ -66,28 +58,41 @@ impl Validity {
             return;
         }
         self.len = len;
-        if self.nulls > 0 {
-            self.words.truncate(len.div_ceil(64));
-            if let Some(last) = self.words.last_mut().filter(|_| !len.is_multiple_of(64)) {
-                *last &= (1 << (len % 64)) - 1;
-            }
-            let valid: u32 = self.words.iter().map(|word| word.count_ones()).sum();
-            self.nulls = len - valid as usize;
-        }
+        set_from(&mut self.words, len);
+        self.nulls = self.words.iter().map(|word| word.count_zeros() as usize).sum();
     }
 
     fn extend(&mut self, other: &Self) {
-        if self.nulls == 0 && other.nulls == 0 {
-            self.len += other.len;
-        } else {
-            (0..other.len).for_each(|row| self.push_bit(other.is_valid(row)));
+        if other.nulls > 0 {
+            let (first, shift) = (self.len / 64, self.len % 64);
+            let need = (self.len + (other.words.len() * 64).min(other.len)).div_ceil(64);
+            self.words.resize(need.max(self.words.len()), u64::MAX);
+            for (place, word) in other.words.iter().enumerate() {
+                if let Some(low) = self.words.get_mut(first + place) {
+                    *low &= !(!word << shift);
+                }
+                if let (1.., Some(high)) = (shift, self.words.get_mut(first + place + 1)) {
+                    *high &= !(!word >> (64 - shift));
+                }
+            }
         }
+        self.len += other.len;
+        self.nulls += other.nulls;
     }
 
     /// Takes the bits, if there is a null; starts anew.
     pub(crate) fn take(&mut self) -> (usize, Option<Vec<u64>>) {
-        let all = std::mem::take(self);
-        (all.len, (all.nulls > 0).then_some(all.words))
+        let Self { len, nulls, mut words } = std::mem::take(self);
+        words.resize(len.div_ceil(64), u64::MAX);
+        (len, (nulls > 0).then_some(words))
+    }
+}
+
+/// Sets all bits from a place on.
+fn set_from(words: &mut Vec<u64>, len: usize) {
+    words.truncate(len.div_ceil(64));
+    if let (1.., Some(word)) = (len % 64, words.get_mut(len / 64)) {
+        *word |= u64::MAX << (len % 64);
     }
 }
 
@@ -201,8 +206,9 @@ pub(crate) struct Group {
     pub(crate) members: Vec<Member>,
     /// Places of the members by name.
     pub(crate) places: Arc<HashMap<Box<[u8]>, usize>>,
-    /// The member that objects were last seen to start with.
+    /// The member that objects were last seen to start with, and how.
     pub(crate) first: usize,
+    pub(super) opening: Lead,
     /// Bytes that a row takes at least, once what it lacks is filled in.
     pub(crate) row_bytes: usize,
     /// Whether an object with an unknown name does not belong here.
@@ -211,11 +217,12 @@ pub(crate) struct Group {
 
 /// A field of an object, and its column.
 #[derive(Debug, Clone)]
+#[repr(align(64))]
 pub(crate) struct Member {
-    /// The name as the records write it, with its quotes.
+    /// The name as JSON, with its quotes.
     pub(crate) quoted: Arc<[u8]>,
-    /// What most records write between the value before it and its own: comma, name and colon.
-    pub(crate) lead: Arc<[u8]>,
+    /// What stood between the value before it and its own.
+    pub(super) lead: Lead,
     /// The member that was last seen to follow this one.
     pub(crate) next: usize,
     /// Which part of the primary key this is, plus one; zero for none.
@@ -227,6 +234,63 @@ pub(crate) struct Member {
     /// Rows that are filled in.
     settled: usize,
     pub(crate) column: Column,
+}
+
+/// What stands before a field's value: a brace or a comma, the name, the colon, and whitespace as the records write it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lead {
+    bytes: [u8; 40],
+    /// Their number; more than there are where the text is too long to be found again.
+    len: u32,
+    /// Bits of the first 32 bytes that are not looked at.
+    spare: u32,
+}
+
+impl Default for Lead {
+    fn default() -> Self {
+        Self { bytes: [0; 40], len: u32::MAX, spare: 0 }
+    }
+}
+
+impl Lead {
+    pub(super) fn new(text: &[u8]) -> Self {
+        let mut lead = Self::default();
+        if let Some(place) = lead.bytes.get_mut(..text.len()) {
+            place.copy_from_slice(text);
+            lead.len = text.len() as u32;
+            lead.spare = u32::MAX.checked_shl(lead.len).unwrap_or(0);
+        }
+        lead
+    }
+
+    /// The position after the text, if it stands at a position; else zero.
+    #[inline(always)]
+    pub(super) fn after<S: Simd>(&self, simd: S, bytes: &[u8], at: usize) -> usize {
+        self.found(simd, bytes, at).unwrap_or(0)
+    }
+
+    #[inline(always)]
+    fn found<S: Simd>(&self, simd: S, bytes: &[u8], at: usize) -> Option<usize> {
+        let rest = bytes.get(at..)?;
+        if same(simd, rest, &self.bytes)? | self.spare != u32::MAX {
+            return None;
+        }
+        let len = self.len as usize;
+        if len > 32 {
+            let tail = len - 32..len;
+            if same(simd, rest.get(tail.clone())?, self.bytes.get(tail)?)? != u32::MAX {
+                return None;
+            }
+        }
+        Some(at + len)
+    }
+}
+
+/// Sets one bit for each of the first 32 bytes that is the same in both.
+#[inline(always)]
+fn same<S: Simd>(simd: S, one: &[u8], other: &[u8]) -> Option<u32> {
+    let (one, other) = (one.first_chunk::<32>()?, other.first_chunk::<32>()?);
+    Some(u8x32::simd_from(simd, *one).simd_eq(u8x32::simd_from(simd, *other)).to_bitmask() as u32)
 }
 
 impl Group {
@@ -249,7 +313,7 @@ impl Group {
             let mut quoted = Vec::new();
             text::quote(field.name.as_bytes(), &mut quoted);
             self.members.push(Member {
-                lead: lead(&quoted),
+                lead: Lead::new(&[b",", quoted.as_slice(), b":"].concat()),
                 quoted: quoted.into(),
                 next: place + 1,
                 key: 0,
@@ -270,7 +334,6 @@ impl Group {
     pub(super) fn like(&self, room: bool) -> Self {
         let like = |member: &Member| Member {
             quoted: Arc::clone(&member.quoted),
-            lead: Arc::clone(&member.lead),
             seen: false,
             settled: 0,
             column: member.column.like(room),
@@ -349,14 +412,6 @@ impl Group {
     }
 }
 
-impl Member {
-    /// Notes how the records write the name.
-    pub(crate) fn written(&mut self, quoted: &[u8]) {
-        self.quoted = quoted.into();
-        self.lead = lead(quoted);
-    }
-}
-
 /// The form in which a value goes beside a column of other kinds.
 pub(super) fn form_of(kinds: Kinds, is_int: bool, bytes: &[u8], at: usize) -> Form {
     match byte(bytes, at) {
@@ -365,10 +420,6 @@ pub(super) fn form_of(kinds: Kinds, is_int: bool, bytes: &[u8], at: usize) -> Fo
         b'-' | b'0'..=b'9' if is_int && kinds_at(bytes, at) == Kinds::NUMBER => Form::Number,
         _ => Form::Text,
     }
-}
-
-fn lead(quoted: &[u8]) -> Arc<[u8]> {
-    [b",", quoted, b":"].concat().into()
 }
 
 impl Column {
@@ -467,7 +518,7 @@ impl Column {
     /// Notes that a value has been appended.
     #[inline(always)]
     pub(crate) fn filled(&mut self) {
-        self.valid.push(true);
+        self.valid.push_value();
     }
 
     /// Notes that a text has been appended that was a number or a boolean.
@@ -476,11 +527,11 @@ impl Column {
         if let Data::Text(texts) = &mut self.data {
             texts.literals.push(row);
         }
-        self.valid.push(true);
+        self.valid.push_value();
     }
 
     pub(crate) fn push_null(&mut self) {
-        self.valid.push(false);
+        self.valid.push_null();
         match &mut self.data {
             Data::Unknown | Data::Struct(_) => {}
             Data::Bool(values) => values.push(false),
@@ -708,7 +759,53 @@ impl Group {
 
 #[cfg(test)]
 mod tests {
+    use fearless_simd::{Level, dispatch};
+
     use super::*;
+
+    #[test]
+    fn leads_of_every_length_are_compared_whole() {
+        fn check<S: Simd>(simd: S) {
+            for length in 1..60u8 {
+                let text: Vec<u8> = (0..length).map(|place| b'a' + place % 26).collect();
+                let lead = Lead::new(&text);
+                let mut bytes = [b"---", text.as_slice(), &[b'-'; 32]].concat();
+                let end = if length <= 40 { 3 + text.len() } else { 0 };
+                assert_eq!(lead.after(simd, &bytes, 3), end, "{length}");
+                for place in 3..3 + text.len() {
+                    bytes[place] ^= 1;
+                    assert_eq!(lead.after(simd, &bytes, 3), 0, "{length} {place}");
+                    bytes[place] ^= 1;
+                }
+                assert_eq!(lead.after(simd, &bytes[..2 + text.len()], 3), 0);
+            }
+            assert_eq!(Lead::default().after(simd, &[0; 64], 0), 0);
+        }
+        dispatch!(Level::new(), simd => check(simd));
+        dispatch!(Level::baseline(), simd => check(simd));
+    }
+
+    #[test]
+    fn validity_is_joined_at_every_place() {
+        for (len, more) in [(0usize, 1usize), (1, 63), (63, 1), (64, 64), (65, 130), (100, 0), (3, 200)] {
+            let valid = |row: usize| row % 5 != 2 && row % 64 != 63 && row < 180;
+            let make = |rows: std::ops::Range<usize>| {
+                let mut all = Validity::default();
+                rows.for_each(|row| if valid(row) { all.push_value() } else { all.push_null() });
+                all
+            };
+            let mut all = make(0..len);
+            all.extend(&make(len..len + more));
+            all.push_value();
+            all.push_null();
+            let nulls = 1 + (0..len + more).filter(|row| !valid(*row)).count();
+            assert_eq!((all.len, all.nulls), (len + more + 2, nulls));
+            for row in 0..len + more {
+                assert_eq!(all.is_valid(row), valid(row), "{len} {more} {row}");
+            }
+            assert!(all.is_valid(len + more) && !all.is_valid(len + more + 1));
+        }
+    }
 
     #[test]
     fn validity_survives_truncation() {
@@ -716,11 +813,11 @@ mod tests {
             for cut in 0..=len {
                 let mut all = Validity::default();
                 for row in 0..len {
-                    all.push(row % 3 != 1);
+                    if row % 3 == 1 { all.push_null() } else { all.push_value() }
                 }
                 all.truncate(cut);
-                all.push(true);
-                all.push(false);
+                all.push_value();
+                all.push_null();
                 for row in 0..cut {
                     assert_eq!(all.is_valid(row), row % 3 != 1);
                 }

@@ -18,9 +18,11 @@ mod error;
 mod guard;
 mod infer;
 pub(crate) mod instant;
+mod key;
 mod number;
 mod page;
 mod presence;
+mod reader;
 mod records;
 mod split;
 mod survey;
@@ -31,12 +33,13 @@ pub use self::ahead::{Ahead, Ready, Shapes};
 pub use self::error::RecordError;
 pub use self::guard::Guard;
 pub(crate) use self::infer::absorb;
+pub(crate) use self::key::key_hash;
 pub use self::page::Page;
 pub(crate) use self::records::{Bounds, clash, members};
 pub(crate) use self::split::{Refused as RefusedRecord, Split, Unpicked, pick, spans, split};
 pub(crate) use self::survey::{Record, Survey};
+pub(crate) use self::table::content_hash;
 pub use self::table::{Refused, Table};
-pub(crate) use self::table::{content_hash, key_hash};
 pub(crate) use self::walk::Walker;
 
 /// What is known of a page whose records were taken over.

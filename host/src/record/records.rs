@@ -67,54 +67,53 @@ pub(crate) fn span(
     leave_out: &[u64],
     mut take: impl FnMut(&[u8], usize) -> Result<usize, Fault>,
 ) -> Result<(u64, usize), Fault> {
-    let mut left_out = leave_out.iter().peekable();
-    let mut place = 0;
-    let mut record = |at: usize| {
-        if byte(bytes, at) != b'{' {
-            return Err(no_object(bytes, at));
-        }
-        let end = match left_out.next_if(|left_out| **left_out == place) {
-            Some(_) => Walker::default().walk(bytes, at, crate::json::MAX_DEPTH)?,
-            None => take(bytes, at)?,
-        };
-        place += 1;
-        if end - at > max_bytes { Err(Fault::TooLarge(at, end - at)) } else { Ok(space(bytes, end)) }
-    };
     let mut at = space(bytes, start);
-    let mut count = 0;
-    if lines {
-        while at < bytes.len() {
-            at = record(at)?;
-            count += 1;
-        }
-        return Ok((count - (leave_out.len() - left_out.len()) as u64, at));
-    }
-    match byte(bytes, at) {
-        b'{' => {
-            at = record(at)?;
-            count = 1;
-        }
+    let listed = match byte(bytes, at) {
+        _ if lines && at >= bytes.len() => return Ok((0, at)),
+        _ if lines => false,
+        b'{' => false,
         b'[' => {
             at = space(bytes, at + 1);
             if byte(bytes, at) == b']' {
-                at += 1;
-            } else {
-                loop {
-                    at = record(at)?;
-                    count += 1;
-                    match byte(bytes, at) {
-                        b',' => at = space(bytes, at + 1),
-                        b']' => break,
-                        _ => return Err(scan::unexpected(bytes, at).into()),
-                    }
-                }
-                at += 1;
+                return Ok((0, at + 1));
             }
+            true
         }
         b'"' | b't' | b'f' | b'n' | b'-' | b'0'..=b'9' => return Err(Fault::NotRecords(at)),
         _ => return Err(scan::unexpected(bytes, at).into()),
+    };
+    let mut left_out = leave_out;
+    let mut place = 0;
+    loop {
+        if byte(bytes, at) != b'{' {
+            return Err(no_object(bytes, at));
+        }
+        let end = match left_out {
+            [first, rest @ ..] if *first == place => {
+                left_out = rest;
+                Walker::default().walk(bytes, at, crate::json::MAX_DEPTH)?
+            }
+            _ => take(bytes, at)?,
+        };
+        if end - at > max_bytes {
+            return Err(Fault::TooLarge(at, end - at));
+        }
+        place += 1;
+        at = space(bytes, end);
+        if listed {
+            match byte(bytes, at) {
+                b',' => at = space(bytes, at + 1),
+                b']' => {
+                    at += 1;
+                    break;
+                }
+                _ => return Err(scan::unexpected(bytes, at).into()),
+            }
+        } else if !lines || at >= bytes.len() {
+            break;
+        }
     }
-    Ok((count - (leave_out.len() - left_out.len()) as u64, at))
+    Ok((place - (leave_out.len() - left_out.len()) as u64, at))
 }
 
 #[cold]

@@ -105,6 +105,105 @@ fn values_become_typed_columns() {
     );
 }
 
+/// Numbers that look like chance and are the same every time.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % sides
+    }
+
+    /// Whitespace, mostly none.
+    fn space(&mut self, style: u64) -> &'static str {
+        match style {
+            0 => "",
+            1 => " ",
+            2 => "\n    \t",
+            _ => ["", "", " ", "\r\n"][self.below(4) as usize],
+        }
+    }
+
+    /// A record, and what it should be read as.
+    fn record(&mut self, style: u64, names: &[String]) -> (String, Value) {
+        let mut text = "{".to_owned();
+        let (mut all, mut used) = (Map::new(), Vec::new());
+        let first = self.below(4) as usize % names.len();
+        for place in 0..names.len() {
+            if self.below(5) == 0 {
+                continue;
+            }
+            // Most records have one order; some fields are lacking.
+            let name = &names[(place + if self.below(9) == 0 { first } else { 0 }) % names.len()];
+            let value = match (name.len() % 6, self.below(7)) {
+                (_, 0) => Value::Null,
+                (0, more) => json!(10_i64.pow(more as u32) + place as i64),
+                (1, more) => json!("é\n\"🦀".repeat(more as usize)),
+                (2, more) => json!(more > 3),
+                (3, more) => json!({"a": more, "b": {"c": [more as f64 + 0.5, 1.5]}}),
+                (4, more) => json!(["x".repeat(more as usize * 9), "", null]),
+                (_, more) => json!("y".repeat(more as usize * 13)),
+            };
+            if used.contains(&name) {
+                continue;
+            }
+            used.push(name);
+            let comma = if used.len() == 1 { "" } else { "," };
+            let (before, after) = (self.space(style), self.space(style));
+            text += &format!("{comma}{before}{}:{after}{value}", json!(name));
+            if !value.is_null() {
+                all.insert(name.clone(), value);
+            }
+        }
+        (text + self.space(style) + "}", Value::Object(all))
+    }
+}
+
+#[test]
+fn records_are_read_as_they_are_written_in_any_order_and_with_any_whitespace() {
+    let mut dice = Dice(7);
+    for (style, count) in (0..40u64).map(|round| (round % 4, 1 + round % 13)) {
+        let names: Vec<_> =
+            (0..count).map(|place| format!("f{}{place}", "n".repeat(dice.below(50) as usize))).collect();
+        let (mut best, mut plain) = (table(&[]), table(&[]));
+        plain.plainly();
+        let mut all = Vec::new();
+        for _ in 0..5 {
+            let records: Vec<_> = (0..30).map(|_| dice.record(style, &names)).collect();
+            let texts: Vec<_> = records.iter().map(|(text, _)| text.as_str()).collect();
+            let text = format!("[{}]", texts.join(&format!("{},", dice.space(style))));
+            for table in [&mut best, &mut plain] {
+                append(table, &page(&text)).unwrap_or_else(|error| unreachable!("{text}: {error}"));
+            }
+            all.extend(records.into_iter().map(|(_, record)| record));
+        }
+        let (best, plain) = (best.batch().unwrap(), plain.batch().unwrap());
+        assert_eq!(best, plain);
+        for (row, record) in rows(&best).iter().zip(&all) {
+            assert_eq!(row, record);
+        }
+    }
+}
+
+#[test]
+fn what_stood_before_a_value_the_last_time_does_not_make_it_json() {
+    for (good, bad) in [
+        (r#"[{"a":1},{"b":2,"a":1},{"a":1,"b":2}]"#, r#"[{"a":1{"b":2}]"#),
+        (r#"[{"a":1,"b":2}]"#, r#"[{,"a":1}]"#),
+        (r#"[{"a":1,"b":2}]"#, r#"[{"a":1"b":2}]"#),
+        (r#"[{"a":1,"b":2}]"#, r#"[{"a":1,"b":2,}]"#),
+        (r#"[{"a":{"c":1},"b":2}]"#, r#"[{"a":{"c":1,"b":2}]"#),
+        (r#"[{"a":"x","b":"y"}]"#, r#"[{"a":"x"","b":"y"}]"#),
+        (r#"[{"a":1,"b":2}]"#, r#"[{"a":1,"b":2,"a":3}]"#),
+    ] {
+        let mut table = table(&[]);
+        append(&mut table, &page(good)).unwrap_or_else(|error| unreachable!("{good}: {error}"));
+        assert!(append(&mut table, &page(bad)).is_err(), "{bad}");
+        append(&mut table, &page(good)).unwrap_or_else(|error| unreachable!("{good}: {error}"));
+        assert_eq!(rows(&table.batch().unwrap()).len(), 2 * good.matches("\"a\":").count().max(1), "{good}");
+    }
+}
+
 #[test]
 fn pages_may_be_an_object_an_array_or_lines() {
     for (text, count) in
