@@ -28,7 +28,7 @@ help:
 build: host connectors
 
 host:
-	$(CARGO) build --locked --release -p host
+	$(CARGO) build --locked --release $(TESTED) --bin host
 
 # Connectors that come along lie in `connectors/` beside the program.
 connectors: $(BIN)/.wasm-target
@@ -45,6 +45,7 @@ servers:
 	tests/servers/install.sh
 
 demo: build
+	$(CARGO) build --locked --release $(TESTED) --bin recorded-api
 	tests/demo.sh
 
 test: lint programs connectors guests servers unit bench-check
@@ -89,8 +90,7 @@ bench-peers: benched
 	python3 tests/bench/peers.py $(BIN) $(BENCH)
 
 benched: build
-	$(CARGO) build --locked --release -p tests --bin mock-api
-	$(CARGO) build --locked --release -p bench
+	$(CARGO) build --locked --release $(TESTED) --bin mock-api --bin ceiling --bin crowd
 
 fmt:
 	$(CARGO) fmt --all

@@ -11,7 +11,6 @@ built=${CARGO_TARGET_DIR:-target}/release
 : "${OUT:=out/demo}"
 
 tests/servers/install.sh demo
-cargo build --quiet --locked --release -p tests --bin recorded-api
 
 # Of two recordings that answer the same request the first counts: these hold whole issues for the
 # first four pages, and the last one, whose issues its makers cut down to ids, has all fourteen.

@@ -1,5 +1,6 @@
 //! The way of a request, step by step: each attempt and each hop of a redirect goes the whole way.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -172,7 +173,8 @@ impl Client {
         let host = budget_name(&template.url);
         let mut renewed = false;
         let mut failures = before;
-        let mut served = None;
+        // How many had got through when the server turned this one away, by budget: each key has one.
+        let mut served: HashMap<String, u64> = HashMap::new();
         for attempt in before.saturating_add(1).. {
             let allowed = config.policy.allows(&template.url);
             allowed.and_then(|()| config.policy.allows_method(&template.method)).map_err(|denial| {
@@ -192,7 +194,7 @@ impl Client {
                 permit.cost_nothing();
                 return Err(error);
             }
-            let served_before = served.unwrap_or_else(|| permit.progress());
+            let served_before = served.get(permit.name()).copied().unwrap_or_else(|| permit.progress());
             let admitted = Admitted { permit: &mut permit, host: &host, key, session };
             let Attempt { outcome, decision, stamp } =
                 self.attempt(read, template, hop, attempt, failures + 1, admitted).await?;
@@ -215,7 +217,7 @@ impl Client {
                     if served_now == served_before {
                         failures += 1;
                     }
-                    served = Some(served_now);
+                    served.insert(permit.name().to_owned(), served_now);
                     (Duration::from_millis(until_ms.saturating_sub(now_ms)), reason, true)
                 }
             };

@@ -210,8 +210,14 @@ fn client(clock: &Clock, server: Arc<Server>) -> Client {
         seed: 11,
         ..Config::new(policy, server)
     };
+    let_in(&mut config, KEYS);
+    Client::new(config)
+}
+
+/// Lets requests in by so many keys.
+pub(super) fn let_in(config: &mut Config, keys: usize) {
     let scheme = Scheme { name: "bearer".to_owned(), kind: Kind::Bearer, fixed: BTreeMap::default() };
-    let keys: Vec<String> = (0..KEYS).map(|key| format!("key-number-{key}")).collect();
+    let keys: Vec<String> = (0..keys).map(|key| format!("key-number-{key}")).collect();
     let choice = Choice::read(&[scheme], &serde_json::json!({ "bearer": keys }), &config.secrets).unwrap().unwrap();
     let parts = Parts {
         hosts: vec!["api.example".parse().unwrap()],
@@ -223,7 +229,6 @@ fn client(clock: &Clock, server: Arc<Server>) -> Client {
         login: String::new(),
     };
     config.auth = Some(Arc::new(Session::new(&choice, parts).unwrap()));
-    Client::new(config)
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The whole way out, with a scripted transport and a clock that moves only when somebody waits.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex};
@@ -568,18 +568,20 @@ async fn requests_in_flight_are_bounded_and_a_dropped_one_gives_its_place_back()
     assert_eq!(held.most.load(SeqCst), 3);
 }
 
-/// Lets so many requests through a second, and answers 429 to others, as an honest server does.
+/// Lets so many requests through a second for each token, and answers 429 to others, as an honest server does.
 struct Limited {
     clock: VirtualClock,
-    window: Mutex<(u64, u32)>,
+    windows: Mutex<BTreeMap<String, (u64, u32)>>,
     limit: u32,
     tells: bool,
     refused: AtomicUsize,
 }
 
 impl Transport for Limited {
-    fn send(&self, _request: Outgoing, _max_body_bytes: u64) -> Sending<'_> {
-        let mut window = self.window.lock().unwrap();
+    fn send(&self, request: Outgoing, _max_body_bytes: u64) -> Sending<'_> {
+        let token = request.headers.get("authorization").map(|token| token.to_str().unwrap().to_owned());
+        let mut windows = self.windows.lock().unwrap();
+        let window = windows.entry(token.unwrap_or_default()).or_default();
         let now_ms = self.clock.now_ms();
         let second = now_ms / 1_000;
         if window.0 != second {
@@ -609,11 +611,16 @@ impl Transport for Limited {
     }
 }
 
-async fn flood(limit: u32, tells: bool) -> usize {
+async fn flood(limit: u32, tells: bool, keys: usize) -> usize {
     let clock = VirtualClock::starting_at(NOW);
-    let limited = Arc::new(Limited { clock: clock.clone(), window: Mutex::default(), limit, tells, refused: 0.into() });
+    let limited =
+        Arc::new(Limited { clock: clock.clone(), windows: Mutex::default(), limit, tells, refused: 0.into() });
     let policy = Arc::new(Policy::default().described("api.example".parse().unwrap()));
-    let client = Client::new(Config { time: Arc::new(clock), ..Config::new(policy, limited.clone()) });
+    let mut config = Config { time: Arc::new(clock), ..Config::new(policy, limited.clone()) };
+    if keys > 0 {
+        hour_tests::let_in(&mut config, keys);
+    }
+    let client = Client::new(config);
     let send = || {
         let client = client.clone();
         tokio::spawn(async move { client.send("repos", Request::get("https://api.example/x")).await })
@@ -628,10 +635,17 @@ async fn flood(limit: u32, tells: bool) -> usize {
 
 #[tokio::test]
 async fn requests_in_flight_together_do_not_overdraw_a_budget_that_the_server_tells() {
-    assert_eq!(flood(30, true).await, 0);
+    assert_eq!(flood(30, true, 0).await, 0);
 }
 
 #[tokio::test]
 async fn all_get_through_a_tight_limit_that_the_server_does_not_tell() {
-    assert!(flood(1, false).await > 0);
+    assert!(flood(1, false, 0).await > 0);
+}
+
+#[tokio::test]
+async fn all_get_through_the_tight_limits_of_several_keys() {
+    for keys in 2..5 {
+        assert!(flood(1, false, keys).await > 0);
+    }
 }

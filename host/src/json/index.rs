@@ -1,5 +1,7 @@
 //! The validating scan of a whole body, and the shallow index it leaves behind.
 
+use std::sync::Arc;
+
 use super::scan::{self, Cause, Stop, byte, space};
 
 /// Containers shorter than this are walked when somebody asks for them; longer ones are remembered, so that no look-up
@@ -13,6 +15,8 @@ pub(crate) struct Index {
     pub(super) big: Vec<Big>,
     /// Start and end of others that somebody has read.
     pub(super) read: Vec<(usize, usize)>,
+    /// An array that has been read, by its start, and where its elements are.
+    pub(super) listed: Option<(usize, Arc<super::Listed>)>,
 }
 
 /// An array or object that is too long to be walked again.
@@ -77,7 +81,7 @@ pub(crate) fn build_around(bytes: &[u8], max_depth: usize, known: Option<Big>) -
     scan::utf8(bytes.get(..hole).unwrap_or(bytes))?;
     let rest = bytes.get(hole_end..).unwrap_or_default();
     scan::utf8(rest).map_err(|stop| Stop::new(hole_end + stop.at(), stop.cause()))?;
-    let mut index = Index { big: known.into_iter().collect(), read: Vec::new() };
+    let mut index = Index { big: known.into_iter().collect(), ..Index::default() };
     let mut parents: Vec<Open> = Vec::new();
     let mut at = space(bytes, super::content_start(bytes));
     let mut open: Open;

@@ -19,7 +19,7 @@ mod skim;
 pub(crate) mod text;
 
 use std::ops::Range;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
@@ -57,6 +57,22 @@ pub(crate) struct Elements {
     /// The first and the last, where they are objects.
     pub(crate) first: Option<Range<usize>>,
     pub(crate) last: Option<Range<usize>>,
+    /// Where all of them are, if somebody wants to know.
+    pub(crate) listed: Option<Listed>,
+}
+
+/// Where the elements of an array are, and one field in each of them.
+#[derive(Debug)]
+pub(crate) struct Listed {
+    pub(crate) field: Arc<str>,
+    pub(crate) spots: Vec<Spot>,
+}
+
+/// Where an element of an array is, and the value of a field in it; an empty range where it has none.
+#[derive(Debug, Clone)]
+pub(crate) struct Spot {
+    pub(crate) element: Range<usize>,
+    pub(crate) value: Range<usize>,
 }
 
 /// A body that is JSON, or claims to be.
@@ -103,10 +119,12 @@ impl Document {
     /// Takes it as known what a JSON array holds, and checks the rest of the body. False where that is no JSON, or the
     /// pointer leads elsewhere.
     pub(crate) fn know(&self, pointer: &str, span: Range<usize>, elements: Elements) -> bool {
-        let Elements { count, mut marks, first, last } = elements;
+        let Elements { count, mut marks, first, last, listed } = elements;
         marks.extend(count.checked_sub(1).zip(last.as_ref().map(|last| last.start)));
         let known = index::Big { start: span.start, end: span.end, count: Some(count), marks };
         let Ok(mut index) = index::build_around(&self.body, self.max_depth, Some(known)) else { return false };
+        index.listed =
+            listed.filter(|listed| listed.spots.len() as u64 == count).map(|listed| (span.start, Arc::new(listed)));
         index.read = first.into_iter().chain(last).map(|span| (span.start, span.end)).collect();
         let leads = pointer::tokens(pointer).map(|tokens| pointer::find(&self.body, &index, &tokens));
         leads == Ok(Ok(Some(span))) && self.exact.set(Ok(index)).is_ok()
@@ -152,6 +170,11 @@ impl Document {
         let Some(span) = self.get(pointer)?.filter(|span| byte(&self.body, span.start) == b'[') else {
             return Ok(None);
         };
+        if let ([field], Some(listed)) = (tokens.as_slice(), self.listed(span.start))
+            && *listed.field == **field
+        {
+            return Ok(Some(self.join(listed)));
+        }
         // All of it is handed out.
         if let Err(error) = self.validate() {
             // An element that is no JSON has no fields.
@@ -161,6 +184,26 @@ impl Document {
         }
         let values = self.look(|index| pointer::values(&self.body, index, span.start, &tokens).map(Some))?;
         Ok(values.and_then(|values| String::from_utf8(values).ok()))
+    }
+
+    /// Where the elements of the array that starts at a position are, if it is known of each.
+    pub(crate) fn listed(&self, start: usize) -> Option<&Arc<Listed>> {
+        let Some(Ok(index)) = self.exact.get() else { return None };
+        index.listed.as_ref().filter(|(listed, _)| *listed == start).map(|(_, listed)| listed)
+    }
+
+    /// A JSON array of a field of elements.
+    fn join(&self, listed: &Listed) -> String {
+        let value = |spot: &Spot| self.body.get(spot.value.clone()).filter(|value| !value.is_empty());
+        let mut all = "[".to_owned();
+        all.reserve(listed.spots.iter().map(|spot| spot.value.len().max(4) + 1).sum::<usize>() + 1);
+        for spot in &listed.spots {
+            if all.len() > 1 {
+                all.push(',');
+            }
+            all.push_str(value(spot).and_then(|value| std::str::from_utf8(value).ok()).unwrap_or("null"));
+        }
+        all + "]"
     }
 
     /// Returns the span of the value at a pointer, as [`Document::get`] does, where everything around it is JSON.

@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Appended, Record, Survey, Table};
-use crate::json::{Document, Elements};
+use crate::json::{Document, Elements, Listed};
 
 /// Longer bodies are decoded by the stream's writer: a guest's call should not hold up others for long.
 const MAX_BODY_BYTES: usize = 4 << 20;
@@ -95,7 +95,9 @@ pub struct Ready {
     pub(super) bytes: usize,
     pointer: String,
     /// The first record, where it was left out.
-    pub(crate) left_out: Option<Record>,
+    pub(crate) left_out: Option<Record<'static>>,
+    /// Where they are in the body, and the field that orders them.
+    pub(super) listed: Option<Arc<Listed>>,
 }
 
 impl Ready {
@@ -141,11 +143,12 @@ impl Ahead {
         let (version, mut table) = shapes.take()?;
         // The record that came before is left out; whether it is that one, the writer knows.
         let left_out = match self.overlaps {
-            true => Survey::new(table.primary_key(), None).first_at(body, start),
+            true => Survey::new(table.primary_key(), None).first_at(body, start).map(Record::into_owned),
             false => None,
         };
         let leave_out: &[u64] = if left_out.is_some() { &[0] } else { &[] };
-        let mut elements = Elements { count: leave_out.len() as u64, ..Elements::default() };
+        let listed = table.listed();
+        let mut elements = Elements { count: leave_out.len() as u64, listed, ..Elements::default() };
         let read = table.read_array(body, start, leave_out, depth - 1, &mut elements);
         let known = read.filter(|(_, end)| document.know(pointer, Range { start, end: *end }, elements));
         let Some((appended, _)) = known else {
@@ -157,7 +160,8 @@ impl Ahead {
         self.wrong += 1;
         shapes.size(version, &table);
         let bytes = table.bytes();
-        Some(Ready { version, table, appended, bytes, pointer: pointer.clone(), left_out })
+        let listed = document.listed(start).cloned();
+        Some(Ready { version, table, appended, bytes, pointer: pointer.clone(), left_out, listed })
     }
 
     /// Takes note of a page's selection, and whether its first record came before; returns what has been decoded for it.
@@ -202,7 +206,7 @@ mod tests {
         fn new(key: &[&str]) -> Self {
             let key = key.iter().map(|part| (*part).to_owned()).collect();
             let mut table = Table::new(Schema::default(), key, 16, 1 << 20);
-            let shapes = table.share();
+            let shapes = table.share(None);
             Self { table, ahead: Ahead::new(Some(shapes)) }
         }
 
@@ -309,6 +313,39 @@ mod tests {
         stream.page(r#"{"items":[{"id":"text"}]}"#, "/items");
         assert!(stream.table.adopt(ready).is_none());
         assert_eq!(rows(&stream.table.batch().unwrap()), [json!({"id": "1"}), json!({"id": "text"})]);
+    }
+
+    #[test]
+    fn what_orders_records_is_known_from_decoding_them() {
+        let key = vec!["id".to_owned()];
+        let mut table = Table::new(Schema::default(), key.clone(), 16, 1 << 20);
+        let shapes = table.share(Some("at"));
+        let mut stream = Stream { table, ahead: Ahead::new(Some(shapes)) };
+        stream.page(r#"{"items":[{"id":1,"at":"2024-01-01","o":{"at":1}},{"id":2}]}"#, "/items");
+        let text =
+            r#"{"items":[{"id":3,"o":{"at":7},"at":"\u0031" } , {"at" : null,"id":4},{"id":5},{"at":5,"id":6}]}"#;
+        let document = Document::new(Bytes::from_static(text.as_bytes()), 16);
+        let scanned = document.values("/items", "/at").unwrap();
+        let document = Document::new(Bytes::from_static(text.as_bytes()), 16);
+        // A number where texts were is for the writer to make room for.
+        assert!(stream.ahead.read(&document).is_none());
+        stream.ahead.misfit = None;
+        let text = text.replace("\"at\":5,", "\"at\":\"2024-01-02\",");
+        let document = Document::new(Bytes::from(text.clone()), 16);
+        let ready = stream.ahead.read(&document).unwrap();
+        assert!(ready.listed.is_some());
+        let values = document.values("/items", "/at").unwrap();
+        assert_eq!(values.as_deref(), Some(r#"["\u0031",null,null,"2024-01-02"]"#));
+        assert_eq!(values, scanned.map(|scanned| scanned.replace("5]", "\"2024-01-02\"]")));
+        assert_eq!(document.values("/items", "/id").unwrap().as_deref(), Some("[3,4,5,6]"));
+        let page = Page::select(&document, "/items", Vec::new()).unwrap().unwrap();
+        let survey = Survey::new(&key, Some("at"));
+        let known = survey.all(&page, Some(&ready));
+        assert_eq!(known, survey.all(&page, None));
+        assert_eq!(
+            known.iter().map(|record| record.cursor.as_deref()).collect::<Vec<_>>(),
+            [Some("1"), None, None, Some("2024-01-02")]
+        );
     }
 
     #[test]

@@ -3,98 +3,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use fearless_simd::prelude::*;
-use fearless_simd::{Simd, u8x32};
-
 use super::infer::kinds_at;
 use super::instant;
+use super::lead::Lead;
 use super::number::write_float;
+use super::validity::Validity;
 use crate::json::scan::byte;
 use crate::json::text;
 use crate::schema::fields::Beside;
 use crate::schema::{Fields, Form, Kinds, Type};
-
-/// Which rows have a value.
-#[derive(Debug, Default, Clone)]
-pub(crate) struct Validity {
-    len: usize,
-    nulls: usize,
-    /// Bits up to the last null or further; those behind the rows are set.
-    words: Vec<u64>,
-}
-
-impl Validity {
-    fn nulls(len: usize) -> Self {
-        let mut words = vec![0; len.div_ceil(64)];
-        set_from(&mut words, len);
-        Self { len, nulls: len, words }
-    }
-
-    #[inline(always)]
-    fn push_value(&mut self) {
-        self.len += 1;
-    }
-
-    fn push_null(&mut self) {
-        self.words.resize(self.len / 64 + 1, u64::MAX);
-        if let Some(word) = self.words.last_mut() {
-            *word &= !(1 << (self.len % 64));
-        }
-        self.len += 1;
-        self.nulls += 1;
-    }
-
-    pub(crate) fn is_valid(&self, row: usize) -> bool {
-        self.words.get(row / 64).is_none_or(|word| word >> (row % 64) & 1 == 1)
-    }
-
-    fn clear(&mut self) {
-        (self.len, self.nulls) = (0, 0);
-        self.words.clear();
-    }
-
-    fn truncate(&mut self, len: usize) {
-        if len >= self.len {
-            return;
-        }
-        self.len = len;
-        set_from(&mut self.words, len);
-        self.nulls = self.words.iter().map(|word| word.count_zeros() as usize).sum();
-    }
-
-    fn extend(&mut self, other: &Self) {
-        if other.nulls > 0 {
-            let (first, shift) = (self.len / 64, self.len % 64);
-            let need = (self.len + (other.words.len() * 64).min(other.len)).div_ceil(64);
-            self.words.resize(need.max(self.words.len()), u64::MAX);
-            for (place, word) in other.words.iter().enumerate() {
-                if let Some(low) = self.words.get_mut(first + place) {
-                    *low &= !(!word << shift);
-                }
-                if let (1.., Some(high)) = (shift, self.words.get_mut(first + place + 1)) {
-                    *high &= !(!word >> (64 - shift));
-                }
-            }
-        }
-        self.len += other.len;
-        self.nulls += other.nulls;
-    }
-
-    /// Takes the bits, if there is a null; starts anew.
-    pub(crate) fn take(&mut self) -> (usize, Option<Vec<u64>>) {
-        let Self { len, nulls, mut words } = std::mem::take(self);
-        words.resize(len.div_ceil(64), u64::MAX);
-        (len, (nulls > 0).then_some(words))
-    }
-}
-
-/// Sets all bits from a place on.
-fn set_from(words: &mut Vec<u64>, len: usize) {
-    words.truncate(len.div_ceil(64));
-    if let (1.., Some(word)) = (len % 64, words.get_mut(len / 64)) {
-        *word |= u64::MAX << (len % 64);
-    }
-}
 
 /// Texts one after the other.
 #[derive(Debug, Clone)]
@@ -225,8 +142,9 @@ pub(crate) struct Member {
     pub(super) lead: Lead,
     /// The member that was last seen to follow this one.
     pub(crate) next: usize,
-    /// Which part of the primary key this is, plus one; zero for none.
-    pub(crate) key: usize,
+    /// Which of the values that are noted of each record this is, plus one; zero for none. The parts of the primary key
+    /// come first.
+    pub(crate) noted: usize,
     /// Where values go that do not fit the column.
     pub(crate) beside: Beside,
     /// Whether a row had the field, be it null.
@@ -234,63 +152,6 @@ pub(crate) struct Member {
     /// Rows that are filled in.
     settled: usize,
     pub(crate) column: Column,
-}
-
-/// What stands before a field's value: a brace or a comma, the name, the colon, and whitespace as the records write it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Lead {
-    bytes: [u8; 40],
-    /// Their number; more than there are where the text is too long to be found again.
-    len: u32,
-    /// Bits of the first 32 bytes that are not looked at.
-    spare: u32,
-}
-
-impl Default for Lead {
-    fn default() -> Self {
-        Self { bytes: [0; 40], len: u32::MAX, spare: 0 }
-    }
-}
-
-impl Lead {
-    pub(super) fn new(text: &[u8]) -> Self {
-        let mut lead = Self::default();
-        if let Some(place) = lead.bytes.get_mut(..text.len()) {
-            place.copy_from_slice(text);
-            lead.len = text.len() as u32;
-            lead.spare = u32::MAX.checked_shl(lead.len).unwrap_or(0);
-        }
-        lead
-    }
-
-    /// The position after the text, if it stands at a position; else zero.
-    #[inline(always)]
-    pub(super) fn after<S: Simd>(&self, simd: S, bytes: &[u8], at: usize) -> usize {
-        self.found(simd, bytes, at).unwrap_or(0)
-    }
-
-    #[inline(always)]
-    fn found<S: Simd>(&self, simd: S, bytes: &[u8], at: usize) -> Option<usize> {
-        let rest = bytes.get(at..)?;
-        if same(simd, rest, &self.bytes)? | self.spare != u32::MAX {
-            return None;
-        }
-        let len = self.len as usize;
-        if len > 32 {
-            let tail = len - 32..len;
-            if same(simd, rest.get(tail.clone())?, self.bytes.get(tail)?)? != u32::MAX {
-                return None;
-            }
-        }
-        Some(at + len)
-    }
-}
-
-/// Sets one bit for each of the first 32 bytes that is the same in both.
-#[inline(always)]
-fn same<S: Simd>(simd: S, one: &[u8], other: &[u8]) -> Option<u32> {
-    let (one, other) = (one.first_chunk::<32>()?, other.first_chunk::<32>()?);
-    Some(u8x32::simd_from(simd, *one).simd_eq(u8x32::simd_from(simd, *other)).to_bitmask() as u32)
 }
 
 impl Group {
@@ -316,7 +177,7 @@ impl Group {
                 lead: Lead::new(&[b",", quoted.as_slice(), b":"].concat()),
                 quoted: quoted.into(),
                 next: place + 1,
-                key: 0,
+                noted: 0,
                 beside: field.beside(),
                 seen: false,
                 settled: rows,
@@ -754,76 +615,5 @@ impl Group {
             }
         }
         out.push(b'}');
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use fearless_simd::{Level, dispatch};
-
-    use super::*;
-
-    #[test]
-    fn leads_of_every_length_are_compared_whole() {
-        fn check<S: Simd>(simd: S) {
-            for length in 1..60u8 {
-                let text: Vec<u8> = (0..length).map(|place| b'a' + place % 26).collect();
-                let lead = Lead::new(&text);
-                let mut bytes = [b"---", text.as_slice(), &[b'-'; 32]].concat();
-                let end = if length <= 40 { 3 + text.len() } else { 0 };
-                assert_eq!(lead.after(simd, &bytes, 3), end, "{length}");
-                for place in 3..3 + text.len() {
-                    bytes[place] ^= 1;
-                    assert_eq!(lead.after(simd, &bytes, 3), 0, "{length} {place}");
-                    bytes[place] ^= 1;
-                }
-                assert_eq!(lead.after(simd, &bytes[..2 + text.len()], 3), 0);
-            }
-            assert_eq!(Lead::default().after(simd, &[0; 64], 0), 0);
-        }
-        dispatch!(Level::new(), simd => check(simd));
-        dispatch!(Level::baseline(), simd => check(simd));
-    }
-
-    #[test]
-    fn validity_is_joined_at_every_place() {
-        for (len, more) in [(0usize, 1usize), (1, 63), (63, 1), (64, 64), (65, 130), (100, 0), (3, 200)] {
-            let valid = |row: usize| row % 5 != 2 && row % 64 != 63 && row < 180;
-            let make = |rows: std::ops::Range<usize>| {
-                let mut all = Validity::default();
-                rows.for_each(|row| if valid(row) { all.push_value() } else { all.push_null() });
-                all
-            };
-            let mut all = make(0..len);
-            all.extend(&make(len..len + more));
-            all.push_value();
-            all.push_null();
-            let nulls = 1 + (0..len + more).filter(|row| !valid(*row)).count();
-            assert_eq!((all.len, all.nulls), (len + more + 2, nulls));
-            for row in 0..len + more {
-                assert_eq!(all.is_valid(row), valid(row), "{len} {more} {row}");
-            }
-            assert!(all.is_valid(len + more) && !all.is_valid(len + more + 1));
-        }
-    }
-
-    #[test]
-    fn validity_survives_truncation() {
-        for len in [0usize, 1, 63, 64, 65, 130] {
-            for cut in 0..=len {
-                let mut all = Validity::default();
-                for row in 0..len {
-                    if row % 3 == 1 { all.push_null() } else { all.push_value() }
-                }
-                all.truncate(cut);
-                all.push_value();
-                all.push_null();
-                for row in 0..cut {
-                    assert_eq!(all.is_valid(row), row % 3 != 1);
-                }
-                assert!(all.is_valid(cut) && !all.is_valid(cut + 1));
-                assert_eq!(all.nulls, 1 + (0..cut).filter(|row| row % 3 == 1).count());
-            }
-        }
     }
 }

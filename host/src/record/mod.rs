@@ -19,6 +19,7 @@ mod guard;
 mod infer;
 pub(crate) mod instant;
 mod key;
+mod lead;
 mod number;
 mod page;
 mod presence;
@@ -27,6 +28,7 @@ mod records;
 mod split;
 mod survey;
 mod table;
+mod validity;
 mod walk;
 
 pub use self::ahead::{Ahead, Ready, Shapes};

@@ -9,12 +9,15 @@
 //! Functions with a `simd` are compiled for each level of instructions that processors have. They are part of their callers,
 //! which have the same level, so that they cost no calls; only objects and arrays, which nest, are functions of their own.
 
+use std::ops::Range;
+
 use fearless_simd::prelude::*;
 use fearless_simd::{Level, Simd, u8x32};
 
-use super::column::{Column, Data, Group, Lead, Texts};
+use super::column::{Column, Data, Group, Texts};
 use super::instant;
 use super::key::{key_hash, one_part};
+use super::lead::Lead;
 use super::number::{self, Number, is_exact};
 use super::walk::Walker;
 use crate::json::scan::{self, Cause, Stop, byte, space};
@@ -27,7 +30,7 @@ pub(super) struct Reader {
     pub(super) level: Level,
     pub(super) walker: Walker,
     scratch: Vec<u8>,
-    pub(super) keys: Keys,
+    pub(super) noted: Noted,
     /// What is left of [`MAX_PAGE_BYTES`].
     pub(super) room: usize,
     /// Whether an array or object of the page at hand went beside its column.
@@ -40,38 +43,50 @@ impl Default for Reader {
             level: Level::new(),
             walker: Walker::default(),
             scratch: Vec::new(),
-            keys: Keys::default(),
+            noted: Noted::default(),
             room: 0,
             aside: false,
         }
     }
 }
 
-/// Where the values of a record's primary key are; an end of zero where a part was not seen.
+/// Where some values of a record are, by position and end; an end of zero where one was not seen.
 #[derive(Debug, Default)]
-pub(super) struct Keys(Vec<(usize, usize)>);
+pub(super) struct Noted {
+    spans: Vec<(usize, usize)>,
+    /// How many of them, from the first, are the primary key.
+    parts: usize,
+}
 
-impl Keys {
-    /// Starts a page whose records have keys of so many parts.
-    pub(super) fn start(&mut self, parts: usize) {
-        self.0.resize(parts, (0, 0));
+impl Noted {
+    /// Starts a page of records with keys of so many parts, of which so many values are noted.
+    pub(super) fn start(&mut self, parts: usize, values: usize) {
+        self.parts = parts;
+        self.spans.clear();
+        self.spans.resize(values.max(parts), (0, 0));
     }
 
     /// Starts a record.
     #[inline(always)]
     pub(super) fn clear(&mut self) {
-        match self.0.as_mut_slice() {
+        match self.spans.as_mut_slice() {
             [one] => *one = (0, 0),
             all => all.fill((0, 0)),
         }
     }
 
-    /// Notes where a part is, counted from one.
+    /// Notes where a value is, counted from one.
     #[inline(always)]
-    fn note(&mut self, part: usize, start: usize, end: usize) {
-        if let Some(span) = self.0.get_mut(part - 1) {
+    fn note(&mut self, place: usize, start: usize, end: usize) {
+        if let Some(span) = self.spans.get_mut(place - 1) {
             *span = (start, end);
         }
+    }
+
+    /// Where a value is, counted from one.
+    #[inline(always)]
+    pub(super) fn span(&self, place: usize) -> Range<usize> {
+        place.checked_sub(1).and_then(|place| self.spans.get(place)).map_or(0..0, |(start, end)| *start..*end)
     }
 }
 
@@ -97,14 +112,17 @@ impl Reader {
     /// Hashes the primary key of the record that was read last; none where a part is null or absent.
     #[inline(always)]
     pub(super) fn key(&mut self, bytes: &[u8], extras: &[Extra<'_>]) -> Option<u64> {
-        match self.keys.0.as_slice() {
-            [(start, end)] if *end > 0 => one_part(bytes.get(*start..*end)?, &mut self.scratch),
+        match self.noted.spans.as_slice() {
+            [(start, end), ..] if self.noted.parts == 1 && *end > 0 => {
+                one_part(bytes.get(*start..*end)?, &mut self.scratch)
+            }
             _ => self.any_key(bytes, extras),
         }
     }
 
     fn any_key(&mut self, bytes: &[u8], extras: &[Extra<'_>]) -> Option<u64> {
-        let parts = self.keys.0.iter().enumerate().map(|(part, span)| {
+        let parts = self.noted.spans.get(..self.noted.parts).unwrap_or_default();
+        let parts = parts.iter().enumerate().map(|(part, span)| {
             let added = || extras.iter().find(|extra| extra.key == part + 1).map(|extra| extra.json);
             if span.1 > 0 { bytes.get(span.0..span.1) } else { added() }
         });
@@ -154,8 +172,8 @@ impl Reader {
                 && member.column.len() == row
                 && let Some(end) = quick(simd, &mut member.column, bytes, expected)
             {
-                if ROOT && member.key > 0 {
-                    self.keys.note(member.key, expected, end);
+                if ROOT && member.noted > 0 {
+                    self.noted.note(member.noted, expected, end);
                 }
                 (at, before, place) = (end, place, member.next);
             } else {
@@ -175,17 +193,17 @@ impl Reader {
                     }
                 }
                 let Some(member) = group.members.get_mut(place) else { return Err(Stop::new(at, Cause::Drift)) };
-                let (key, next) = (member.key, member.next);
+                let (noted, next) = (member.noted, member.next);
                 let read = match self.nested(simd, &mut member.column, bytes, value, depth) {
                     Some(read) => read,
                     None => self.value(simd, &mut member.column, bytes, value, depth),
                 };
                 at = match read {
                     Ok(end) => end,
-                    Err(stop) => self.beside(simd, group, place, row, (bytes, value), depth, stop)?,
+                    Err(stop) => self.beside(simd, group, (place, row), (bytes, value), depth, stop)?,
                 };
-                if ROOT && key > 0 {
-                    self.keys.note(key, value, at);
+                if ROOT && noted > 0 {
+                    self.noted.note(noted, value, at);
                 }
                 (before, place) = (place, next);
             }
@@ -275,8 +293,7 @@ impl Reader {
         &mut self,
         simd: S,
         group: &mut Group,
-        place: usize,
-        row: usize,
+        (place, row): (usize, usize),
         (bytes, at): (&[u8], usize),
         depth: usize,
         stop: Stop,

@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::records::{self, Fault};
 use super::split::spans;
-use super::{Page, key_hash};
+use super::{Page, Ready, key_hash};
 use crate::json::scan::{self, Cause, Stop, byte, space};
 use crate::json::{container_end, pointer_tokens, text};
 
@@ -23,16 +23,20 @@ pub(crate) struct Survey {
 
 /// One record, as far as a survey goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Record {
+pub(crate) struct Record<'a> {
     /// A hash of its primary key; none where a part is null or absent, or the stream has no key.
     pub(crate) key: Option<u64>,
     /// A hash of its text.
     pub(crate) text: u64,
     /// The value of the field that orders the records: a text or a number.
-    pub(crate) cursor: Option<String>,
+    pub(crate) cursor: Option<Cow<'a, str>>,
 }
 
-impl Record {
+impl Record<'_> {
+    pub(crate) fn into_owned(self) -> Record<'static> {
+        Record { cursor: self.cursor.map(|cursor| Cow::Owned(cursor.into_owned())), ..self }
+    }
+
     /// Whether this is the record of which [`Appended::edge`](super::Appended::edge) is known.
     pub(crate) fn is(&self, edge: u64) -> bool {
         self.key == Some(edge) || self.text == edge
@@ -54,13 +58,21 @@ impl Survey {
         self.cursor.is_some()
     }
 
+    /// The field that orders the records, where it is one of their own and not deeper in them.
+    pub(crate) fn field(&self) -> Option<&str> {
+        match self.cursor.as_deref() {
+            Some([field]) => Some(field),
+            _ => None,
+        }
+    }
+
     /// Whether what orders the records is their primary key, so that no two share a place.
     pub(crate) fn is_by_key(&self) -> bool {
         matches!((&self.cursor, self.primary_key.as_slice()), (Some(cursor), [key]) if cursor.as_slice() == [key.clone()])
     }
 
     /// Looks at the first record of a page.
-    pub(crate) fn first(&self, page: &Page) -> Option<Record> {
+    pub(crate) fn first<'a>(&self, page: &'a Page) -> Option<Record<'a>> {
         let (mut found, is_whole) = self.look(page.bytes(), page.range.start, page.lines, &page.extra, 1);
         match found.pop() {
             None if !is_whole => self.alone(page, spans(page)?.first()?),
@@ -69,12 +81,15 @@ impl Survey {
     }
 
     /// Looks at the first record of an array.
-    pub(crate) fn first_at(&self, bytes: &[u8], start: usize) -> Option<Record> {
+    pub(crate) fn first_at<'a>(&self, bytes: &'a [u8], start: usize) -> Option<Record<'a>> {
         self.look(bytes, start, false, &[], 1).0.pop()
     }
 
-    /// Looks at every record of a page, in order.
-    pub(crate) fn all(&self, page: &Page) -> Vec<Record> {
+    /// Looks at every record of a page, in order. Where the page has been decoded, most is known already.
+    pub(crate) fn all<'a>(&self, page: &'a Page, ready: Option<&Ready>) -> Vec<Record<'a>> {
+        if let Some(known) = ready.and_then(|ready| self.known(page, ready)) {
+            return known;
+        }
         match self.look(page.bytes(), page.range.start, page.lines, &page.extra, usize::MAX) {
             (found, true) => found,
             (found, false) => match spans(page) {
@@ -87,7 +102,7 @@ impl Survey {
 
     /// Looks at one record among others that may be malformed, as this one may be.
     #[cold]
-    fn alone(&self, page: &Page, span: &Range<usize>) -> Option<Record> {
+    fn alone<'a>(&self, page: &'a Page, span: &Range<usize>) -> Option<Record<'a>> {
         let bytes = page.body.get(..span.end)?;
         let (found, _) = self.look(bytes, span.start, true, &page.extra, 1);
         let malformed =
@@ -95,15 +110,32 @@ impl Survey {
         Some(found.into_iter().next().unwrap_or_else(malformed))
     }
 
+    fn known<'a>(&self, page: &'a Page, ready: &Ready) -> Option<Vec<Record<'a>>> {
+        let listed = ready.listed.as_ref()?;
+        let keys = &ready.appended.key_hashes;
+        let keyed = self.primary_key.is_empty() || keys.len() == listed.spots.len();
+        let ordered = self.field() == Some(&*listed.field);
+        if !keyed || !ordered || !page.extra.is_empty() || !page.leave_out.is_empty() {
+            return None;
+        }
+        let bytes = page.bytes();
+        let records = listed.spots.iter().enumerate().map(|(place, spot)| Record {
+            key: keys.get(place).copied(),
+            text: xxh3_64(bytes.get(spot.element.clone()).unwrap_or_default()),
+            cursor: scalar(bytes, (spot.value.start, spot.value.end), &[]),
+        });
+        Some(records.collect())
+    }
+
     /// Looks at so many records at most; says also whether nothing ended the look before.
-    fn look(
+    fn look<'a>(
         &self,
-        bytes: &[u8],
+        bytes: &'a [u8],
         start: usize,
         lines: bool,
         extra: &[(String, String)],
         most: usize,
-    ) -> (Vec<Record>, bool) {
+    ) -> (Vec<Record<'a>>, bool) {
         let mut found = Vec::new();
         let mut scratch = Vec::new();
         let mut keys: Vec<Option<&[u8]>> = Vec::new();
@@ -201,16 +233,20 @@ fn value_end(bytes: &[u8], mut at: usize) -> Result<usize, Stop> {
 }
 
 /// The text or number at the end of the way from a value.
-fn scalar(bytes: &[u8], value: (usize, usize), way: &[String]) -> Option<String> {
+fn scalar<'a>(bytes: &'a [u8], value: (usize, usize), way: &[String]) -> Option<Cow<'a, str>> {
     let raw = bytes.get(value.0..value.1)?;
     let Some((name, rest)) = way.split_first() else {
         return match raw.first()? {
             b'"' => {
+                let inside = raw.get(1..raw.len().checked_sub(1)?)?;
+                if memchr::memchr(b'\\', inside).is_none() {
+                    return std::str::from_utf8(inside).ok().map(Cow::Borrowed);
+                }
                 let mut plain = Vec::new();
-                text::unescape(raw.get(1..raw.len().checked_sub(1)?)?, &mut plain).ok()?;
-                String::from_utf8(plain).ok()
+                text::unescape(inside, &mut plain).ok()?;
+                String::from_utf8(plain).ok().map(Cow::Owned)
             }
-            b'-' | b'0'..=b'9' => std::str::from_utf8(raw).ok().map(str::to_owned),
+            b'-' | b'0'..=b'9' => std::str::from_utf8(raw).ok().map(Cow::Borrowed),
             _ => None,
         };
     };
@@ -262,13 +298,14 @@ mod tests {
         let text = r#" [ {"a":{"t":[1,"]"]} , "id" : 7 ,"x":"}\""}, {"id":"7","\u0061":{ "t" : "2024" }} ,{"id":{"b":1},"a":{"t":5.5}},
             {"id":null,"a":{"t":null}}, {"x":true} ] "#;
         let survey = Survey::new(&key(&["id"]), Some("/a/t"));
-        let found = survey.all(&page(text));
+        let all = page(text);
+        let found = survey.all(&all, None);
         let keys: Vec<u64> = found.iter().filter_map(|record| record.key).collect();
-        assert_eq!(keys, decoded(&page(text), &["id"]).key_hashes);
+        assert_eq!(keys, decoded(&all, &["id"]).key_hashes);
         assert_eq!((found.len(), keys.len()), (5, 3));
         let cursors: Vec<_> = found.iter().map(|record| record.cursor.as_deref()).collect();
         assert_eq!(cursors, [None, Some("2024"), Some("5.5"), None, None]);
-        assert_eq!(survey.first(&page(text)).as_ref(), found.first());
+        assert_eq!(survey.first(&all).as_ref(), found.first());
     }
 
     #[test]
@@ -289,15 +326,17 @@ mod tests {
     #[test]
     fn a_malformed_record_hides_none_behind_it() {
         let survey = Survey::new(&key(&["id"]), Some("at"));
-        let sound = survey.all(&page(r#"[{"id":1,"at":1},{"id":2,"at":2},{"id":3,"at":3}]"#));
+        let whole = page(r#"[{"id":1,"at":1},{"id":2,"at":2},{"id":3,"at":3}]"#);
+        let sound = survey.all(&whole, None);
         for bad in ["{\"t\":\"\0\"}", "{\"t\":NaN,}", "null", "oops"] {
             for (text, place) in [
                 (format!(r#"[{bad},{{"id":1,"at":1}},{{"id":2,"at":2}},{{"id":3,"at":3}}]"#), 0),
                 (format!(r#"[{{"id":1,"at":1}},{bad} , {{"id":2,"at":2}},{{"id":3,"at":3}}]"#), 1),
                 (format!(r#"[{{"id":1,"at":1}},{{"id":2,"at":2}},{{"id":3,"at":3}},{bad}]"#), 3),
             ] {
-                let mut found = survey.all(&page(&text));
-                assert_eq!(survey.first(&page(&text)).as_ref(), found.first());
+                let page = page(&text);
+                let mut found = survey.all(&page, None);
+                assert_eq!(survey.first(&page).as_ref(), found.first());
                 let malformed = found.remove(place);
                 let text_hash = xxh3_64(bad.as_bytes());
                 assert_eq!(malformed, Record { key: None, text: text_hash, cursor: None });

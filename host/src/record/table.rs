@@ -19,8 +19,8 @@ use super::reader::{Extra, Reader};
 use super::records::{self, Bounds, Fault};
 use super::walk::Walker;
 use super::{Appended, Page, RecordError, absent, infer, presence};
-use crate::json::Elements;
 use crate::json::scan::{Cause, Stop, space, utf8};
+use crate::json::{Elements, Listed, Spot};
 use crate::schema::Schema;
 
 /// What the rows of one page may take as columns. A field that most records lack costs no byte of the page and eight of
@@ -40,6 +40,9 @@ pub struct Table {
     /// What the columns held when rows were last taken in.
     bytes: usize,
     primary_key: Vec<String>,
+    /// The field that orders the records, and which of the noted values it is; zero where its places are not asked for.
+    order: Option<Arc<str>>,
+    ordered: usize,
     bounds: Bounds,
     reader: Reader,
     /// Where reads learn what the rows look like.
@@ -70,6 +73,8 @@ impl Table {
             rows: 0,
             bytes: 0,
             primary_key,
+            order: None,
+            ordered: 0,
             bounds,
             reader: Reader::default(),
             shapes: None,
@@ -80,8 +85,10 @@ impl Table {
         table
     }
 
-    /// Returns what reads need to decode pages for this table.
-    pub fn share(&mut self) -> Arc<Shapes> {
+    /// Returns what reads need to decode pages for this table. Of each record they note where a field is that orders the
+    /// records, if there is one.
+    pub fn share(&mut self, order: Option<&str>) -> Arc<Shapes> {
+        self.order = order.map(Arc::from);
         let shapes = self.shapes.get_or_insert_default().clone();
         self.tell_shape();
         shapes
@@ -96,18 +103,35 @@ impl Table {
     /// Makes a table of the same columns without rows, for reading ahead; with `room`, for as many rows as this one has
     /// memory for. It knows nothing of the schema but the columns.
     pub(super) fn like(&self, room: bool) -> Self {
+        let mut root = self.root.like(room);
+        let place = self.order.as_ref().and_then(|field| root.places.get(field.as_bytes()).copied());
+        let ordered = match place.and_then(|place| root.members.get_mut(place)) {
+            Some(member) => {
+                member.noted = if member.noted > 0 { member.noted } else { self.primary_key.len() + 1 };
+                member.noted
+            }
+            None => 0,
+        };
         Self {
             schema: Schema::default(),
-            root: self.root.like(room),
+            root,
             rows: 0,
             bytes: 0,
             primary_key: self.primary_key.clone(),
+            order: self.order.clone(),
+            ordered,
             bounds: self.bounds,
             reader: Reader::default(),
             shapes: None,
             guard: None,
             expected: 0,
         }
+    }
+
+    /// Prepares to take note of where records are, and the field that orders them; none where that is not asked for.
+    pub(super) fn listed(&self) -> Option<Listed> {
+        let field = self.order.clone().filter(|_| self.ordered > 0)?;
+        Some(Listed { field, spots: Vec::new() })
     }
 
     /// Says that the rows are going to take so many bytes, if more than a page comes.
@@ -161,7 +185,7 @@ impl Table {
             if let Some(member) =
                 self.root.places.get(name.as_bytes()).and_then(|place| self.root.members.get_mut(*place))
             {
-                member.key = part + 1;
+                member.noted = part + 1;
             }
         }
         self.tell_shape();
@@ -295,6 +319,7 @@ impl Table {
     ) -> Result<(Appended, usize), Fault> {
         // Wider registers than these hold more than a text is long.
         let level = self.reader.level;
+        #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
         if let Some(simd) = level.as_avx2() {
             return simd.vectorize(
                 #[inline(always)]
@@ -316,10 +341,10 @@ impl Table {
         extras: &[Extra<'_>],
         elements: &mut Elements,
     ) -> Result<(Appended, usize), Fault> {
-        let Self { root, rows, primary_key, bounds, reader, .. } = self;
+        let Self { root, rows, primary_key, ordered, bounds, reader, .. } = self;
         let mut appended = Appended::default();
         (reader.room, reader.aside) = (MAX_PAGE_BYTES, false);
-        reader.keys.start(primary_key.len());
+        reader.noted.start(primary_key.len(), *ordered);
         let mut marked = start;
         let (count, end) = records::span(
             bytes,
@@ -330,7 +355,7 @@ impl Table {
             #[inline(always)]
             |bytes, start| {
                 reader.take_room(root.row_bytes, start)?;
-                reader.keys.clear();
+                reader.noted.clear();
                 let end = reader.object::<S, true>(simd, root, *rows, bytes, start, max_depth.saturating_sub(1))?;
                 if !extras.is_empty() {
                     add(simd, reader, root, *rows, extras, start, max_depth)?;
@@ -348,6 +373,9 @@ impl Table {
                 }
                 elements.first.get_or_insert(start..end);
                 elements.last = Some(start..end);
+                if let Some(listed) = &mut elements.listed {
+                    listed.spots.push(Spot { element: start..end, value: reader.noted.span(*ordered) });
+                }
                 elements.count += 1;
                 Ok(end)
             },
@@ -408,7 +436,7 @@ fn add<S: Simd>(
         member.column.pad(row);
         let end = reader.value(simd, &mut member.column, extra.json, 0, max_depth);
         let place = extra.place.unwrap_or_default();
-        end.or_else(|stop| reader.beside(simd, root, place, row, (extra.json, 0), max_depth, stop))
+        end.or_else(|stop| reader.beside(simd, root, (place, row), (extra.json, 0), max_depth, stop))
             .map_err(|stop| Stop::new(start, stop.cause()))?;
     }
     Ok(())

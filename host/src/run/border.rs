@@ -8,9 +8,10 @@
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
+use std::ops::Range;
 use std::time::Duration;
 
-use super::moment::{self, Value};
+use super::moment::{self, Point, Value};
 use super::verdict::{Finding, Verdict};
 use crate::record::Record;
 
@@ -31,6 +32,74 @@ const ZONES: Duration = Duration::from_secs(14 * 3_600);
 /// A record at the border: hashes of its key and its text, and the value that orders it.
 type Entry = (u64, u64, String);
 
+/// Records that may come again, by the hashes of their keys.
+#[derive(Debug, Default)]
+struct Entries {
+    all: HashMap<u64, Kept>,
+    /// The values of all of them, and of some that are gone.
+    values: String,
+    /// Bytes of those that are not gone.
+    valued: usize,
+}
+
+/// A record that may come again.
+#[derive(Debug)]
+struct Kept {
+    text: u64,
+    /// Where its value is, and what it says.
+    value: Range<usize>,
+    point: Option<Point>,
+}
+
+impl Entries {
+    fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    fn has(&self, key: u64) -> bool {
+        self.all.contains_key(&key)
+    }
+
+    fn insert(&mut self, key: u64, text: u64, value: &Value<'_>) {
+        let start = self.values.len();
+        self.values.push_str(value.text);
+        self.valued += value.text.len();
+        let before = self.all.insert(key, Kept { text, value: start..self.values.len(), point: value.point() });
+        self.valued -= before.map_or(0, |before| before.value.len());
+    }
+
+    fn remove(&mut self, key: u64) {
+        self.valued -= self.all.remove(&key).map_or(0, |before| before.value.len());
+    }
+
+    fn value(&self, kept: &Kept) -> &str {
+        self.values.get(kept.value.clone()).unwrap_or_default()
+    }
+
+    /// Forgets those that stand before a place, and the values of those that are gone.
+    fn forget_before(&mut self, floor: Option<&Value<'_>>) {
+        let values = std::mem::take(&mut self.values);
+        let left = &mut self.values;
+        self.all.retain(|_, kept| {
+            let text = values.get(kept.value.clone()).unwrap_or_default();
+            let value = Value::again(text, kept.point);
+            let stays = floor.is_none_or(|floor| value.compare(floor) != Ordering::Less);
+            if stays {
+                let start = left.len();
+                left.push_str(text);
+                kept.value = start..left.len();
+            }
+            stays
+        });
+        self.valued = left.len();
+    }
+
+    /// Whether more than half of the values belong to nobody.
+    fn is_loose(&self) -> bool {
+        self.values.len() > 1 << 20 && self.values.len() / 2 > self.valued
+    }
+}
+
 /// The border of one read.
 #[derive(Debug, Default)]
 pub(crate) struct Border {
@@ -44,7 +113,7 @@ pub(crate) struct Border {
     should_meet: bool,
     met: bool,
     /// What is at the border now.
-    entries: HashMap<u64, (u64, String)>,
+    entries: Entries,
     greatest: Option<String>,
     floor: Option<String>,
     prune_at: usize,
@@ -77,7 +146,7 @@ impl Border {
 
     /// Takes note of the records of a page, of which some are left out, with the values that order them; returns the places
     /// of those that are there already, as they are.
-    pub(crate) fn pass(&mut self, records: &[Record], values: &[Option<Value<'_>>], left_out: &[u64]) -> Vec<u64> {
+    pub(crate) fn pass(&mut self, records: &[Record<'_>], values: &[Option<Value<'_>>], left_out: &[u64]) -> Vec<u64> {
         let passed = || {
             let all = (0..).zip(records.iter().zip(values));
             let left = all.filter(|(place, _)| left_out.is_empty() || !left_out.contains(place));
@@ -119,21 +188,18 @@ impl Border {
         let floor = floor.as_deref().map(Value::of);
         for (key, text, value) in records {
             if floor.is_some_and(|floor| value.compare(&floor) == Ordering::Less) && !of_the_future(&value) {
-                self.entries.remove(&key);
-            } else if self.entries.len() < MAX_RECORDS || self.entries.contains_key(&key) {
-                self.entries.insert(key, (text, value.text.to_owned()));
+                self.entries.remove(key);
+            } else if self.entries.len() < MAX_RECORDS || self.entries.has(key) {
+                self.entries.insert(key, text, &value);
             }
         }
-        if self.entries.len() > self.prune_at.max(4_096) {
+        if self.entries.len() > self.prune_at.max(4_096) || self.entries.is_loose() {
             self.prune();
         }
     }
 
     fn prune(&mut self) {
-        if let Some(floor) = &self.floor {
-            let floor = Value::of(floor);
-            self.entries.retain(|_, (_, cursor)| Value::of(cursor).compare(&floor) != Ordering::Less);
-        }
+        self.entries.forget_before(self.floor.as_deref().map(Value::of).as_ref());
         self.prune_at = self.entries.len() * 2;
     }
 
@@ -146,7 +212,7 @@ impl Border {
     pub(crate) fn encode(&mut self) -> Vec<u8> {
         self.prune();
         let mut entries: Vec<(u64, u64, &str)> =
-            self.entries.iter().map(|(key, (text, cursor))| (*key, *text, cursor.as_str())).collect();
+            self.entries.all.iter().map(|(key, kept)| (*key, kept.text, self.entries.value(kept))).collect();
         entries.sort_unstable();
         serde_json::to_vec(&entries).unwrap_or_default()
     }
@@ -164,11 +230,8 @@ impl Border {
             );
         }
         // None of them is ever forgotten, so those of the records that came are all here.
-        let ahead = self
-            .entries
-            .values()
-            .map(|(_, cursor)| cursor)
-            .filter(|cursor| moment::is_later(cursor, self.now_ms, AHEAD));
+        let values = self.entries.all.values().map(|kept| self.entries.value(kept));
+        let ahead = values.filter(|value| moment::is_later(value, self.now_ms, AHEAD));
         if let Some(latest) = ahead.clone().max_by(|one, other| moment::compare(one, other)) {
             let count = match ahead.count() as u64 {
                 1 => "1 record is of the future".to_owned(),
@@ -219,16 +282,16 @@ mod tests {
     /// 2024-01-02T00:00:00Z
     const NOW: u64 = 1_704_153_600_000;
 
-    fn record(key: u64, text: u64, cursor: &str) -> Record {
-        Record { key: Some(key), text, cursor: Some(cursor.to_owned()) }
+    fn record(key: u64, text: u64, cursor: &str) -> Record<'_> {
+        Record { key: Some(key), text, cursor: Some(cursor.into()) }
     }
 
-    fn pass(border: &mut Border, records: &[Record]) -> Vec<u64> {
+    fn pass(border: &mut Border, records: &[Record<'_>]) -> Vec<u64> {
         let values: Vec<_> = records.iter().map(|record| record.cursor.as_deref().map(Value::of)).collect();
         border.pass(records, &values, &[])
     }
 
-    fn read(before: Option<&[u8]>, since: Option<&str>, records: &[Record]) -> (Border, Vec<bool>) {
+    fn read(before: Option<&[u8]>, since: Option<&str>, records: &[Record<'_>]) -> (Border, Vec<bool>) {
         let mut border = Border::open(since.map(str::to_owned), Duration::ZERO, NOW, before, None);
         let known = pass(&mut border, records);
         (border, (0..records.len() as u64).map(|place| known.contains(&place)).collect())
@@ -322,6 +385,20 @@ mod tests {
         let kept = border.encode();
         let again = [record(1, 1, "2099-01-01T00:00:00Z"), record(2, 2, "2024-01-01T00:00:00Z")];
         assert_eq!(read(Some(&kept), Some("2024-01-01T00:00:00Z"), &again).1, [true, true]);
+    }
+
+    #[test]
+    fn values_of_records_that_come_again_and_again_do_not_pile_up() {
+        let mut border = Border::open(None, Duration::ZERO, NOW, None, None);
+        for round in 0..100_000 {
+            pass(&mut border, &[record(round % 3, round, "2023-12-01T00:00:00Z")]);
+        }
+        assert_eq!((border.entries.len(), border.entries.valued), (3, 60));
+        assert!(border.entries.values.len() <= 1 << 20, "{}", border.entries.values.len());
+        assert_eq!(
+            border.encode(),
+            br#"[[0,99999,"2023-12-01T00:00:00Z"],[1,99997,"2023-12-01T00:00:00Z"],[2,99998,"2023-12-01T00:00:00Z"]]"#
+        );
     }
 
     #[test]

@@ -76,7 +76,7 @@ impl Taken {
         if self.refused.is_empty() {
             return self.appended.edge;
         }
-        survey.all(&emitted.page).last().map(|record| record.key.unwrap_or(record.text))
+        survey.all(&emitted.page, None).last().map(|record| record.key.unwrap_or(record.text))
     }
 }
 

@@ -131,6 +131,16 @@ impl<'a> Value<'a> {
         Self { text, point: point(text) }
     }
 
+    /// Makes a value again of its text and what that was found to be.
+    pub(crate) fn again(text: &'a str, point: Option<Point>) -> Self {
+        Self { text, point }
+    }
+
+    /// What its text was found to be.
+    pub(crate) fn point(&self) -> Option<Point> {
+        self.point
+    }
+
     /// Compares two values as [`compare`] does.
     pub(crate) fn compare(&self, other: &Self) -> Ordering {
         match (self.point, other.point) {

@@ -402,12 +402,13 @@ impl MadeRead {
         if !survey.has_cursor() {
             return (None, 0);
         }
-        let records = survey.all(&emitted.page);
+        let records = survey.all(&emitted.page, emitted.ready.as_ref());
         let values: Vec<_> = records.iter().map(|record| record.cursor.as_deref().map(Value::of)).collect();
         let known = self.border.pass(&records, &values, &emitted.page.leave_out);
+        let edge = records.last().map(|last| last.key.unwrap_or(last.text));
         let count = known.len() as u64;
         emitted.page.leave_out.extend(known);
-        (records.last().map(|last| last.key.unwrap_or(last.text)), count)
+        (edge, count)
     }
 
     fn unread(&self) -> Read {

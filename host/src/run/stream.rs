@@ -240,7 +240,8 @@ async fn read_batch(
     }
     let tally = setup.tally.clone();
     let history = History::new(stream, (shown, &start), !batch.staged, setup.same_run, tally);
-    let shapes = sink.shapes();
+    let survey = survey(&setup.info);
+    let shapes = sink.shapes(survey.field());
     let dead_folder = folder.clone();
     let dead_paths = deadletter::names(&setup.run, written_dead).map(move |name| dead_folder.temporary(&name));
     let of_batch = known.iter().filter(|part| part.batch == batch.id);
@@ -252,7 +253,7 @@ async fn read_batch(
         stream: stream.clone(),
         batch: batch.clone(),
         has_key: !setup.info.primary_key.is_empty(),
-        survey: survey(&setup.info),
+        survey,
         sorted: sorted(&setup.info),
         lookback: setup.lookback.by,
         keys_folder: setup.out.join("_keys"),

@@ -528,7 +528,7 @@ impl Writer {
 
 /// Looks at each record of a page: leaves out those that are there already, and counts those that are out of order.
 fn survey(setup: &WriterSetup, progress: &mut Progress, emitted: &mut Emitted, checks: &mut PageChecks) {
-    let records = setup.survey.all(&emitted.page);
+    let records = setup.survey.all(&emitted.page, emitted.ready.as_ref());
     let values: Vec<_> = records.iter().map(|record| record.cursor.as_deref().map(Value::of)).collect();
     let left_out = &emitted.page.leave_out;
     checks.edge = records.last().map(|last| last.key.unwrap_or(last.text)).or(checks.edge);

@@ -101,8 +101,9 @@ pub trait Sink: Send {
         Ok(())
     }
 
-    /// Returns what reads need to decode pages ahead; none where the sink has no use for it.
-    fn shapes(&mut self) -> Option<Arc<Shapes>> {
+    /// Returns what reads need to decode pages ahead, and to note where a field is that orders the records; none where the
+    /// sink has no use for it.
+    fn shapes(&mut self, _order: Option<&str>) -> Option<Arc<Shapes>> {
         None
     }
 

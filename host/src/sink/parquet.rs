@@ -143,8 +143,8 @@ impl Sink for Parquet {
         if self.is_due() { self.flush() } else { Ok(()) }
     }
 
-    fn shapes(&mut self) -> Option<Arc<Shapes>> {
-        Some(self.table.share())
+    fn shapes(&mut self, order: Option<&str>) -> Option<Arc<Shapes>> {
+        Some(self.table.share(order))
     }
 
     fn rows(&self) -> u64 {

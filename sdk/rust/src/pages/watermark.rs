@@ -73,7 +73,16 @@ impl Watermark {
                 return Ok(());
             }
             From::EveryRecord(pointer) => match page.response.values(page.records, pointer)? {
-                Some(all) => return take(&elements(&all, pointer)?, mark, page, pointer, now_ms),
+                Some(all) => {
+                    if let Some(greatest) = greatest_alike(&all) {
+                        let found = plain(&parse(greatest)?);
+                        if !is_future(&found, now_ms) {
+                            raise(mark, found);
+                            return Ok(());
+                        }
+                    }
+                    return take(&elements(&all, pointer)?, mark, page, pointer, now_ms);
+                }
                 // One object in the place of the array.
                 None => (pointer, 0..page.count),
             },
@@ -120,12 +129,48 @@ fn take(
             greatest = Some((value, text));
         }
     }
-    if let Some((_, found)) = greatest
-        && mark.as_ref().is_none_or(|m| compare(&found, m) == Ordering::Greater)
-    {
-        *mark = Some(found);
+    if let Some((_, found)) = greatest {
+        raise(mark, found);
     }
     Ok(())
+}
+
+fn raise(mark: &mut Option<String>, found: String) {
+    if mark.as_ref().is_none_or(|mark| compare(&found, mark) == Ordering::Greater) {
+        *mark = Some(found);
+    }
+}
+
+/// The greatest element of a JSON array whose elements are all times, or all whole numbers, written alike; none of any other.
+fn greatest_alike(all: &str) -> Option<&str> {
+    let inside = all.strip_prefix('[')?.strip_suffix(']')?;
+    let first = inside.split_once(',').map_or(inside, |(first, _)| first);
+    // A text that holds a comma does not end in a quote there.
+    let is_whole = first.starts_with('"') == (first.len() > 1 && first.ends_with('"'));
+    let width = first.len();
+    if width == 0 || !is_whole || !is_below(first, first) || (inside.len() + 1) % (width + 1) != 0 {
+        return None;
+    }
+    let mut greatest = first.as_bytes();
+    let rest = inside.as_bytes().get(width..).unwrap_or_default();
+    for next in rest.chunks(width + 1) {
+        let (b',', next) = next.split_first()? else { return None };
+        if !alike(greatest, next) {
+            return None;
+        }
+        greatest = greatest.max(next);
+    }
+    std::str::from_utf8(greatest).ok()
+}
+
+/// Whether two texts of one length differ in digits alone.
+fn alike(one: &[u8], other: &[u8]) -> bool {
+    let (blocks, rest) = one.as_chunks::<8>();
+    let (others, other_rest) = other.as_chunks::<8>();
+    let differ = |(a, b): (&u8, &u8)| a == b || (a.is_ascii_digit() && b.is_ascii_digit());
+    blocks.len() == others.len()
+        && blocks.iter().zip(others).all(|(a, b)| a == b || a.iter().zip(b).all(differ))
+        && rest.iter().zip(other_rest).all(differ)
 }
 
 /// Whether a JSON value is surely not above another, since both are times or whole numbers of one form, which sort as they
@@ -135,11 +180,10 @@ fn is_below(value: &str, other: &str) -> bool {
     if one.len() != two.len() || one > two {
         return false;
     }
-    let alike = one.iter().zip(two).all(|(a, b)| a == b || (a.is_ascii_digit() && b.is_ascii_digit()));
     let is_number = one.iter().all(u8::is_ascii_digit);
     let is_date = one.get(5) == Some(&b'-') && one.get(8) == Some(&b'-') && one.first() == Some(&b'"');
     let has_offset = || one.iter().skip(9).any(|byte| matches!(byte, b'+' | b'-'));
-    alike && (is_number || (is_date && !has_offset()))
+    alike(one, two) && (is_number || (is_date && !has_offset()))
 }
 
 /// Whether a text is a time later than now. One without a zone may be that of a zone 14 hours ahead.
@@ -321,6 +365,27 @@ mod tests {
             }
         }
         assert!(is_below(values[0], values[1]) && !is_below(values[1], values[0]) && is_below("10", "11"));
+    }
+
+    #[test]
+    fn the_greatest_of_values_that_are_alike_is_found_without_reading_them() {
+        for (all, greatest) in [
+            ("[]", None),
+            ("[7]", Some("7")),
+            ("[17,23,19]", Some("23")),
+            ("[17,7,19]", None),
+            ("[17,null,19]", None),
+            ("[null,null]", None),
+            ("[1.5,1.7]", None),
+            (r#"["2024-01-02","2024-01-03","2023-01-04"]"#, Some(r#""2024-01-03""#)),
+            (r#"["2024-01-02T00:00:00Z","2024-01-02 00:00:00Z"]"#, None),
+            (r#"["2024-01-02T00:00:00+01:00","2024-01-02T00:00:01+01:00"]"#, None),
+            (r#"["2024-01-02T00:00:00,5Z","2024-01-02T00:00:01,5Z"]"#, None),
+            (r#"["17","23"]"#, None),
+            (r#"["2024-01-02" ,"2024-01-03"]"#, None),
+        ] {
+            assert_eq!(greatest_alike(all), greatest, "{all}");
+        }
     }
 
     fn after(watermark: &Watermark, body: &str, mark: Option<&str>) -> Result<Option<String>, PageError> {
