@@ -292,6 +292,57 @@ fn null_among_items_that_never_were_is_told_or_refused_at_any_depth() -> anyhow:
 }
 
 #[test]
+fn what_is_null_in_an_array_that_goes_elsewhere_as_a_whole_is_told_or_refused() -> anyhow::Result<()> {
+    let mut stage = Stage::new(true)?;
+    stage.serve(&[json!([{"l": [{"a": 1, "d": [2]}, {"a": 2, "d": []}]}])]);
+    stage.connection.complete(&[])?;
+    stage.serve(&[json!([{"l": [{"a": 3, "d": [4]}, 5]}])]);
+    let structure = json!({"change": "structure", "path": "/l", "from": "array of object", "to": "array of other items",
+                           "column": "l__json"});
+    let taken = stage.connection.complete(&[])?;
+    ensure!(taken.stream("items")["drift"] == json!([structure]), "{:#}", taken.stream("items")["drift"]);
+    // From here on such arrays are known, and what they lack is not.
+    stage.serve(&[json!([{"l": [{"a": 3, "d": [4]}, 5]}]), json!([{"l": [6, {"a": null, "d": [null, 1]}, null]}])]);
+    let refused = stage.connection.run(&["--on-drift", "fail"])?;
+    ensure!(
+        refused.code == Some(1) && refused.reasons()[0].contains("/l/* was never null and is null in an array"),
+        "{refused:#?}"
+    );
+    let taken = stage.connection.complete(&[])?;
+    let expected = json!([
+        {"change": "nullable", "path": "/l/*", "items": true},
+        {"change": "nullable", "path": "/l/*/a"},
+        {"change": "nullable", "path": "/l/*/d/*", "items": true}
+    ]);
+    ensure!(taken.stream("items")["drift"] == expected, "{:#}", taken.stream("items")["drift"]);
+    stage.serve(&[json!([{"l": [{"d": [null]}, null, 7]}])]);
+    let after = stage.connection.complete(&["--on-drift", "fail"])?;
+    ensure!(after.stream("items")["drift"] == json!([]), "{after:#?}");
+    Ok(())
+}
+
+#[test]
+fn json_lines_have_no_columns_and_hold_every_value_as_it_came() -> anyhow::Result<()> {
+    let mut stage = Stage::new(true)?;
+    let pages = [
+        json!([{"price": 1, "tags": ["x"]}]),
+        json!([{"price": 2.50, "tags": [{"y": 1}, 5]}]),
+        json!([{"price": {"amount": "3"}, "tags": "z"}]),
+    ];
+    for page in pages {
+        stage.serve(&[page]);
+        let run = stage.connection.complete(&["--format", "jsonl"])?;
+        let drift = run.stream("items")["drift"].to_string();
+        ensure!(!drift.contains("column"), "there is none: {drift}");
+    }
+    let mut found = stage.connection.records("items")?;
+    found.sort_by_key(|record| record["id"].as_u64());
+    assert_eq!(found, stage.served);
+    ensure!(stage.connection.files_with("__json")?.is_empty(), "no value is anywhere but under its own name");
+    Ok(())
+}
+
+#[test]
 fn a_field_that_a_full_reading_has_none_of_is_removed() -> anyhow::Result<()> {
     let mut stage = Stage::new(false)?;
     stage.serve(&[json!([{"a": 1, "b": {"c": 1, "d": null}}, {"a": null, "b": {"c": 1, "d": 2}}])]);

@@ -233,3 +233,62 @@ fn a_dead_letter_has_nothing_of_it_either() -> anyhow::Result<()> {
     ensure!(letters.iter().any(|file| file.contains("_dead-")), "{letters:?}");
     Ok(())
 }
+
+#[test]
+fn of_a_record_that_is_no_json_no_letter_log_or_archive_has_a_word() -> anyhow::Result<()> {
+    // The quotes of the first are shifted, so that no rule could find its fields.
+    let bad = [
+        r#"{"id":3,"a":"x"y","email":"ada@example.org","number":"987654321","k":"z"w"}"#,
+        "{\"id\":4,\"kind\":\"a\0b\",\"owner\":{\"phone\":\"+49 170 1234567\"},\"address\":{\"city\":\"Paris-of-Ada\"}}",
+    ];
+    let body = format!(
+        r#"{{"items":[{{"id":2,"email":"bob@example.org","kind":"b"}},{},{{"id":5,"kind":"c"}},{}],"next":null}}"#,
+        bad[0], bad[1]
+    );
+    let api = api(Some((200, &body)))?;
+    for format in ["parquet", "jsonl"] {
+        for archive in ["redacted", "full"] {
+            let stage = Stage::new(&api, rules())?;
+            let run = stage.connection.run(&["--archive", archive, "--format", format, "-v"])?;
+            ensure!(run.code == Some(1) && run.stream("users")["dead_letters"] == 2, "{run:#?}");
+            assert_eq!(stage.connection.ids("users", "id")?, [1, 2, 5]);
+            let mut leaks = leaks(&stage, &run)?;
+            leaks.retain(|leak| archive == "redacted" || !leak.contains("/archive/"));
+            assert_eq!(leaks, Vec::<String>::new());
+            let letters = stage.connection.files_with("\"raw_as\":\"withheld\"")?;
+            let [file] = letters.as_slice() else { anyhow::bail!("{letters:?}") };
+            let letters = fs::read_to_string(stage.connection.out().join(file))?;
+            let letters: Vec<Value> = letters.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+            let [first, second] = letters.as_slice() else { anyhow::bail!("{letters:?}") };
+            assert_eq!((&first["record"], &second["record"]), (&json!(1), &json!(3)));
+            assert_eq!((&first["bytes"], &second["bytes"]), (&json!(bad[0].len()), &json!(bad[1].len())));
+            ensure!(letters.iter().all(|letter| letter.get("raw").is_none()), "{letters:?}");
+            assert_eq!(
+                second["reason"],
+                "record 3 is not valid JSON: a control character in a string; its text is withheld, for personal data in it \
+                 could not be told from other"
+            );
+            ensure!(run.log.contains("record 1 is not valid JSON: something unexpected; its text"), "{}", run.log);
+            // A replay makes the same letters, of what the archive has.
+            let verified = stage.verify()?;
+            ensure!(verified.code == Some(0) && verified.stdout.ends_with("\nsound\n"), "{verified:#?}");
+            let replayed = stage.on_out(&["replay"])?;
+            ensure!(replayed.code == Some(0), "{replayed:#?}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_page_that_is_cut_off_ends_the_read_and_is_not_quoted() -> anyhow::Result<()> {
+    let body = r#"{"items":[{"id":2,"kind":"b"},{"id":3,"email":"ada@example.org","kind":"#;
+    let api = api(Some((200, body)))?;
+    let stage = Stage::new(&api, rules())?;
+    let run = stage.connection.run(&["--archive", "redacted"])?;
+    ensure!(run.code == Some(1) && run.stream("users")["dead_letters"] == 0, "{run:#?}");
+    assert_eq!(leaks(&stage, &run)?, Vec::<String>::new());
+    let few = Stage::new(&api, rules())?;
+    let run = few.connection.run(&["--max-dead-letters", "0"])?;
+    ensure!(run.code == Some(1), "{run:#?}");
+    Ok(())
+}

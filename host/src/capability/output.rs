@@ -19,9 +19,9 @@ use crate::engine::MAX_MARK_BYTES;
 use crate::engine::bindings::ingest::connector::output::{self as wit, Flow, Records};
 use crate::engine::guest::Guest;
 use crate::engine::limits::{Limit, LimitReached};
-use crate::json::{Document, JsonError};
+use crate::json::{self, Document, JsonError};
 use crate::personal::{Failed, Recent};
-use crate::record;
+use crate::record::{self, Unpicked};
 
 /// A page on its way from a connector to its stream's writer.
 #[derive(Debug)]
@@ -36,6 +36,8 @@ pub struct Emitted {
     pub total: Option<u64>,
     /// How it hangs together with the page before.
     pub seam: wit::Seam,
+    /// Whether personal data was taken out of them.
+    pub treated: bool,
     /// Where the records come from; none for a page that the connector made itself.
     pub origin: Option<Origin>,
     /// Writes that become durable with this page.
@@ -118,6 +120,12 @@ pub enum EmitError {
         /// Where and why.
         reason: String,
     },
+    /// The records that are wanted are not there.
+    #[error("the connector keeps records of the answer of {url} by places that are not ascending, or not there")]
+    Places {
+        /// URL of the response.
+        url: String,
+    },
     /// The checkpoint is no text to keep with every page.
     #[error("the connector's checkpoint is longer than {MAX_MARK_BYTES} bytes: {0}")]
     Checkpoint(usize),
@@ -194,7 +202,11 @@ impl OutputView<'_> {
                     method: response.method,
                     exchange: response.exchange,
                 };
-                let plain = page.extra.is_empty();
+                let plain = page.extra.is_empty() && selection.keep.is_none();
+                let page = match &selection.keep {
+                    Some(places) => picked(&page, places, &response.document, url)?,
+                    None => page,
+                };
                 let ready = self.ahead.selected(&selection.pointer, plain, overlaps, response.ready.take());
                 Ok((page, ready, Some(origin)))
             }
@@ -206,6 +218,18 @@ impl OutputView<'_> {
             }
         }
     }
+}
+
+/// Takes only some records of a selected page.
+fn picked(page: &record::Page, places: &[u32], document: &Document, url: &str) -> Result<record::Page, EmitError> {
+    record::pick(page, places).map_err(|why| match why {
+        Unpicked::Places => EmitError::Places { url: url.to_owned() },
+        Unpicked::Ends => {
+            let reason =
+                document.validate().err().map_or_else(|| "it is no list".to_owned(), |error| error.to_string());
+            EmitError::NotJson { url: url.to_owned(), reason }
+        }
+    })
 }
 
 /// Returns the start of a body for an error's text.
@@ -235,6 +259,7 @@ impl wit::Host for OutputView<'_> {
             checkpoint: page.checkpoint,
             total: page.total,
             seam: page.seam,
+            treated: self.ctx.recent.is_some(),
             origin,
             storage: self.storage.take_pending(),
             heard: Heard {
@@ -267,16 +292,20 @@ async fn treated(
         };
         tokio::task::spawn_blocking(work).await?
     };
-    treated.map_err(|failed| untreated(failed, &page, origin))?;
+    treated.map_err(|failed| untreated(failed, origin))?;
     Ok(page)
 }
 
 /// Says why a page cannot be treated, and so not be taken.
-fn untreated(failed: Failed, page: &record::Page, origin: Option<&Origin>) -> EmitError {
+fn untreated(failed: Failed, origin: Option<&Origin>) -> EmitError {
     let from = origin
         .map_or_else(|| "a page that the connector made".to_owned(), |from| format!("the answer of {}", from.url));
     let reason = match failed {
-        Failed::Json(stop) => record::refused(page, stop).to_string(),
+        Failed::Json(stop) => format!(
+            "byte {} of its records is not JSON: {}; no more is told, for personal data could not be told from other",
+            stop.at(),
+            json::what(stop.cause())
+        ),
         Failed::NoKey => "a field has to be hashed, and the key for that is not there".to_owned(),
     };
     EmitError::Untreated { from, reason }

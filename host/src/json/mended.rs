@@ -30,6 +30,11 @@ impl Mended {
         rest
     }
 
+    /// Where the elements are that are no JSON, in order.
+    pub(super) fn spans(&self) -> impl Iterator<Item = Range<usize>> {
+        self.holes.iter().map(|hole| hole.0.clone())
+    }
+
     /// The JSON string that stands for an element that is no JSON.
     pub(super) fn instead(&self, element: &Range<usize>) -> Option<&str> {
         let place = self.holes.binary_search_by_key(&element.start, |hole| hole.0.start).ok()?;
@@ -208,6 +213,7 @@ mod tests {
                     let instead = document.text(&format!("/a/items/{place}")).unwrap().unwrap().to_owned();
                     let instead: String = serde_json::from_str(&instead).unwrap();
                     assert_eq!(instead, String::from_utf8_lossy(bad));
+                    assert_eq!(document.text(&format!("/a/items/{place}/none")), Ok(None), "{shown}");
                     let ids = [["null", "1", "1"], ["1", "null", "1"], ["1", "1", "null"]][place].join(",");
                     assert_eq!(document.values("/a/items", "/id"), Ok(Some(format!("[{ids}]"))), "{shown}");
                     assert!(document.values("/a/items", "").is_err() && document.values("/more", "/x").is_ok());

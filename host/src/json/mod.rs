@@ -26,10 +26,11 @@ use bytes::Bytes;
 use self::index::Index;
 use self::mended::Mended;
 use self::pointer::Unsure;
-use self::scan::{Cause, Stop, byte};
+use self::scan::{Stop, byte};
 
 pub(crate) use self::mended::element_end;
 pub(crate) use self::pointer::{escape, tokens as pointer_tokens};
+pub(crate) use self::scan::Cause;
 pub(crate) use self::skim::container_end;
 
 /// Deepest nesting that any limit can allow. Values are decoded by recursion, so the stack of a thread sets a bound.
@@ -133,7 +134,12 @@ impl Document {
     /// value need not be JSON.
     pub fn get(&self, pointer: &str) -> Result<Option<Range<usize>>, JsonError> {
         let tokens = pointer::tokens(pointer).map_err(JsonError::Pointer)?;
-        self.look(|index| pointer::find(&self.body, index, &tokens))
+        self.look(|index| pointer::find(&self.body, index, &tokens)).or_else(|error| {
+            // An element that is no JSON has nothing inside.
+            let inside =
+                |mended: &Mended| pointer::find(&mended.without(&self.body), &mended.index, &tokens) == Ok(None);
+            if self.mended().is_some_and(inside) { Ok(None) } else { Err(error) }
+        })
     }
 
     /// Returns the JSON text of the value at a pointer. For an element of a listing that is no JSON, where all else is, that is
@@ -256,6 +262,18 @@ pub(crate) fn content_start(bytes: &[u8]) -> usize {
     if bytes.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 }
 }
 
+/// Checks that bytes are one JSON text, by its grammar: names may come twice, and halves of surrogate pairs pass.
+pub(crate) fn sound(bytes: &[u8]) -> Result<(), Stop> {
+    index::build(bytes, MAX_DEPTH).map(drop)
+}
+
+/// The elements that keep a body from being JSON, and the body with a number in the place of each; none where it is no JSON
+/// for another reason as well.
+pub(crate) fn holes(bytes: &[u8]) -> Option<(Vec<u8>, Vec<Range<usize>>)> {
+    let mended = mended::mend(bytes, MAX_DEPTH)?;
+    Some((mended.without(bytes), mended.spans().collect()))
+}
+
 /// Says in words where and why a body is not JSON.
 pub(crate) fn describe(bytes: &[u8], stop: Stop) -> String {
     let at = stop.at().min(bytes.len());
@@ -289,6 +307,24 @@ pub(crate) fn reason(bytes: &[u8], stop: Stop) -> String {
         Cause::Drift | Cause::Misfit => "the schema has no place for it".to_owned(),
         Cause::Full => "a column of more than 2 GiB".to_owned(),
         Cause::Room => "too much for one page".to_owned(),
+    }
+}
+
+/// The same without a character of the text.
+pub(crate) fn what(cause: Cause) -> &'static str {
+    match cause {
+        Cause::End => "the text ends in the middle of a value",
+        Cause::Unexpected => "something unexpected",
+        Cause::Control => "a control character in a string",
+        Cause::Escape => "an unknown escape in a string",
+        Cause::Surrogate => "half a surrogate pair in a string",
+        Cause::Utf8 => "bytes that are not UTF-8",
+        Cause::Depth => "too deeply nested",
+        Cause::Number => "a malformed number",
+        Cause::Trailing => "something after the value",
+        Cause::Duplicate => "a name that comes twice",
+        Cause::Drift | Cause::Misfit => "no place in the schema",
+        Cause::Full | Cause::Room => "too much for one page",
     }
 }
 

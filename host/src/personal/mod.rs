@@ -12,12 +12,15 @@
 //! nothing is configured, nothing of this is done. Texts that quote the original by another way (a connector's log and
 //! errors, excerpts of answers) are cleaned of the values of the responses that came last ([`recent`]).
 //!
+//! In a record that is no JSON nobody can tell what is personal data, so nothing of it is handed on ([`unsound`]).
+//!
 //! A connector itself gets the original: it needs it to page.
 
 mod recent;
 mod rules;
 mod settings;
 mod treat;
+mod unsound;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -29,6 +32,7 @@ pub(crate) use self::recent::Recent;
 pub use self::settings::{Fields, Settings};
 pub(crate) use self::settings::{Given, read};
 pub(crate) use self::treat::{Failed, Treatment};
+pub(crate) use self::unsound::Withheld;
 
 use self::rules::{Action, Rules};
 use crate::engine::bindings::exports::ingest::connector::source::StreamInfo;

@@ -1,7 +1,7 @@
 //! Rewriting JSON text: members are left out, values replaced, and everything else stays byte for byte as it was.
 //!
-//! So what is made of an archived body that was treated is what was made of the original. The text is gone over by its
-//! structure alone; the grammar of numbers and words is checked, and the rest left to whoever decodes it.
+//! So what is made of an archived body that was treated is what was made of the original. A text is treated only where it is
+//! JSON; a record that is not is left to [`super::unsound`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,9 +10,10 @@ use bytes::Bytes;
 
 use super::Key;
 use super::rules::{Action, Rules};
+use super::unsound::{self, Patched};
 use crate::json::scan::{self, Cause, Stop, byte, space};
-use crate::json::{MAX_DEPTH, text};
-use crate::record::Page;
+use crate::json::{self, MAX_DEPTH, text};
+use crate::record::{self, Page};
 
 /// What stands in place of a masked value.
 pub(super) const MASK: &[u8] = b"***";
@@ -73,26 +74,28 @@ impl Treatment {
             scratch: Vec::new(),
             met: vec![0; self.met.len()],
             originals: None,
+            holes: Vec::new(),
         }
     }
 
-    /// Treats the records of a page and the fields that are added to them.
+    /// Treats the records of a page and the fields that are added to them. The body becomes the records alone, so that
+    /// places in it are the same whether it was treated before or not.
     ///
     /// # Errors
-    /// When they are not JSON, by their position in the page's body.
+    /// When they are not JSON, nor single records that are none among others; by their position in the page's records.
     pub(crate) fn page(&self, page: &mut Page) -> Result<(), Failed> {
+        page.body = page.body.slice(page.range.clone());
+        page.range = 0..page.body.len();
         let body = page.body.clone();
-        let input = body.get(..page.range.end).unwrap_or_default();
-        let mut walk = self.walk(input, false);
-        walk.copied = page.range.start;
-        walk.all(page.range.start)?;
-        if !walk.out.is_empty() || walk.copied != page.range.start {
-            walk.flush(input.len());
-            let treated = std::mem::take(&mut walk.out);
+        let mut met = vec![0; self.met.len()];
+        let treated = match json::sound(&body) {
+            Ok(()) => self.span(&body, 0..body.len(), &mut met)?,
+            Err(stop) => Some(self.apart(page, stop, &mut met)?),
+        };
+        if let Some(treated) = treated {
             page.range = 0..treated.len();
             page.body = Bytes::from(treated);
         }
-        let mut met = walk.met;
         let mut extra = Vec::with_capacity(page.extra.len());
         for (name, json) in std::mem::take(&mut page.extra) {
             let mut walk = self.walk(json.as_bytes(), false);
@@ -109,12 +112,52 @@ impl Treatment {
         Ok(())
     }
 
-    /// Treats a body, in which nobody knows where records begin: every object may be one. None where nothing of it changes.
+    /// Treats what stands in a span of a page's records; none where nothing of it changes.
+    fn span(&self, input: &[u8], span: std::ops::Range<usize>, met: &mut [u64]) -> Result<Option<Vec<u8>>, Failed> {
+        let input = input.get(..span.end).unwrap_or_default();
+        let mut walk = self.walk(input, false);
+        walk.copied = span.start;
+        walk.all(span.start)?;
+        met.iter_mut().zip(&walk.met).for_each(|(all, more)| *all += more);
+        if walk.out.is_empty() && walk.copied == span.start {
+            return Ok(None);
+        }
+        walk.flush(input.len());
+        Ok(Some(walk.out))
+    }
+
+    /// Treats each record of a page by itself, and puts a placeholder where one is no JSON.
+    #[cold]
+    fn apart(&self, page: &Page, stop: Stop, met: &mut [u64]) -> Result<Vec<u8>, Failed> {
+        let body = page.bytes();
+        let mut out = Vec::with_capacity(body.len());
+        let mut copied = 0;
+        for span in record::spans(page).ok_or(Failed::Json(stop))? {
+            out.extend_from_slice(body.get(copied..span.start).unwrap_or_default());
+            copied = span.end;
+            let record = body.get(span.clone()).unwrap_or_default();
+            match json::sound(record) {
+                Ok(()) => match self.span(body, span, met)? {
+                    Some(treated) => out.extend_from_slice(&treated),
+                    None => out.extend_from_slice(record),
+                },
+                Err(stop) => out.extend_from_slice(unsound::placeholder(record, stop, self.again).as_bytes()),
+            }
+        }
+        out.extend_from_slice(body.get(copied..).unwrap_or_default());
+        Ok(out)
+    }
+
+    /// Treats a body, in which nobody knows where records begin: every object may be one. Elements of a listing that are no
+    /// JSON become placeholders. None where nothing of it changes.
     ///
     /// # Errors
     /// When it is not JSON, nor a sequence of JSON texts.
     pub(crate) fn body(&self, body: &[u8]) -> Result<Option<Vec<u8>>, Failed> {
-        let mut walk = self.walk(body, true);
+        let patched = unsound::patched(body, self.again);
+        let input = patched.as_ref().map_or(body, |patched| &patched.rest);
+        let mut walk = self.walk(input, true);
+        walk.holes = patched.as_ref().map(|patched| patched.holes.clone()).unwrap_or_default();
         walk.all(crate::json::content_start(body))?;
         if walk.out.is_empty() && walk.copied == 0 {
             return Ok(None);
@@ -126,10 +169,21 @@ impl Treatment {
     /// Lists the texts in a body that are personal data, as far as they are told apart from others: those of 4 bytes and
     /// more.
     pub(super) fn originals(&self, body: &[u8]) -> Vec<String> {
-        let mut walk = self.walk(body, true);
+        let Some(Patched { rest, holes }) = unsound::patched(body, self.again) else {
+            let mut walk = self.walk(body, true);
+            walk.originals = Some(Vec::new());
+            // What comes after a fault is searched for as far as it was found.
+            let _ = walk.all(crate::json::content_start(body));
+            return walk.originals.unwrap_or_default();
+        };
+        let mut walk = self.walk(&rest, true);
         walk.originals = Some(Vec::new());
-        // What comes after a fault is searched for as far as it was found.
         let _ = walk.all(crate::json::content_start(body));
+        // In what is no JSON, every text may be one.
+        walk.input = body;
+        for (hole, _) in holes {
+            walk.original(hole.start, hole.end);
+        }
         walk.originals.unwrap_or_default()
     }
 }
@@ -152,6 +206,8 @@ struct Walk<'a> {
     met: Vec<u64>,
     /// Values that were replaced or left out, where they are wanted.
     originals: Option<Vec<String>>,
+    /// Places at which something else is put, in order.
+    holes: Vec<(std::ops::Range<usize>, String)>,
 }
 
 impl Walk<'_> {
@@ -200,12 +256,26 @@ impl Walk<'_> {
     fn value(&mut self, at: usize, from: std::ops::Range<usize>, root: bool, depth: usize) -> Result<usize, Failed> {
         match byte(self.input, at) {
             b'{' => self.object(at, from, root, deeper(at, depth)?),
+            b'0' if !self.holes.is_empty() => match self.hole(at) {
+                Some(end) => Ok(end),
+                None => self.scalar(at),
+            },
             b'[' => {
                 let depth = deeper(at, depth)?;
                 self.elements(at, |walk, at| walk.value(at, from.clone(), root, depth))
             }
             _ => self.scalar(at),
         }
+    }
+
+    /// Fills the hole at a position, if there is one; returns its end.
+    fn hole(&mut self, at: usize) -> Option<usize> {
+        let place = self.holes.binary_search_by_key(&at, |hole| hole.0.start).ok()?;
+        let (hole, filling) = self.holes.get(place).cloned()?;
+        self.flush(at);
+        self.out.extend_from_slice(filling.as_bytes());
+        self.copied = hole.end;
+        Some(hole.end)
     }
 
     fn elements(
@@ -480,6 +550,38 @@ mod tests {
         // What is a hash is hashed like anything else, but where the text may have been treated before.
         assert_ne!(page(&rules, &hashed), hashed);
         assert_eq!(page(&treatment(&[(Action::Hash, "mail")], true), &hashed), hashed);
+    }
+
+    #[test]
+    fn of_a_record_that_is_no_json_nothing_is_left() {
+        let rules = treatment(&[(Action::Mask, "mail"), (Action::Drop, "x")], false);
+        let bad = r#"{"id":2,"a":"q"r","mail":"a@b.c","k":"s"t"}"#;
+        let placeholder = format!("{{withheld: {} bytes, something unexpected}}", bad.len());
+        let good = r#"{"mail":"a@b.c","x":1}"#;
+        assert_eq!(
+            page(&rules, &format!("[{good},{bad} , {{\"k\":\"e\\x\"}}, {good}]")),
+            format!(
+                r#"[{{"mail":"***"}},{placeholder} , {{withheld: 11 bytes, an unknown escape in a string}}, {{"mail":"***"}}]"#
+            )
+        );
+        let lines = format!("{good}\n{{\"mail\":\"a@b.c\0\"}}\n{good}\n");
+        let expected =
+            "{\"mail\":\"***\"}\n{withheld: 17 bytes, a control character in a string}\n{\"mail\":\"***\"}\n";
+        assert_eq!(page(&rules, &lines), expected);
+        // The archive's body gets the same in its place, and is treated again without a change.
+        let body = format!(r#"{{"items":[{good},{{"mail":"a@b.c","n":01}}],"mail":"d@e.f"}}"#);
+        let treated = String::from_utf8(rules.body(body.as_bytes()).unwrap().unwrap()).unwrap();
+        let expected = r#"{"items":[{"mail":"***"},{withheld: 23 bytes, a malformed number}],"mail":"***"}"#;
+        assert_eq!(treated, expected);
+        let again = treatment(&[(Action::Mask, "mail"), (Action::Drop, "x")], true);
+        assert_eq!(again.body(treated.as_bytes()).unwrap().unwrap(), treated.as_bytes());
+        assert_eq!(
+            page(&again, r#"[{"a":1},{withheld: 3 bytes, too deeply nested}]"#),
+            r#"[{"a":1},{withheld: 3 bytes, too deeply nested}]"#
+        );
+        let mut cut = Page::from_json(Bytes::from_static(b"[{\"mail\":\"a@b.c\"},{\"mail\":\"a@"));
+        assert!(matches!(rules.page(&mut cut), Err(Failed::Json(_))), "nobody knows what is missing");
+        assert_eq!(rules.originals(body.as_bytes()), ["a@b.c", "d@e.f", "a@b.c"]);
     }
 
     #[test]

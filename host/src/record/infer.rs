@@ -1,5 +1,6 @@
 //! Which types hold a page.
 
+use super::absent;
 use super::column::form_of;
 use super::number::{self, Number, is_exact};
 use super::records::{self, Bounds, Fault};
@@ -99,6 +100,7 @@ fn member(fields: &mut Fields, place: usize, bytes: &[u8], at: usize) -> Result<
     }
     let form = form_of(field.kind.kinds(), matches!(field.kind, Type::Int { .. }), bytes, at);
     let end = Walker::default().walk(bytes, at, usize::MAX)?;
+    absent::in_type(&mut field.kind, bytes, at);
     if let Some(Type::Text(kinds) | Type::Json(kinds)) = fields.beside(place, form).map(|field| &mut field.kind) {
         *kinds = kinds.with(kinds_at(bytes, at));
     }
@@ -214,6 +216,8 @@ fn object(fields: &mut Fields, bytes: &[u8], start: usize) -> Result<Option<usiz
         let name = if escaped { &decoded } else { raw };
         let name = std::str::from_utf8(name).unwrap_or_default();
         if fields.is_closed() && !fields.knows(name) {
+            // It goes elsewhere as a whole.
+            fields.objects -= 1;
             return Ok(None);
         }
         let place = fields.ensure(name);

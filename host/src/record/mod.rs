@@ -10,6 +10,7 @@
 //! let batch = table.batch()?;
 //! ```
 
+mod absent;
 mod ahead;
 mod arrays;
 mod column;
@@ -37,17 +38,11 @@ pub(crate) use self::infer::absorb;
 pub(crate) use self::key::key_hash;
 pub use self::page::Page;
 pub(crate) use self::records::{Bounds, clash, members};
-pub(crate) use self::split::{Refused as RefusedRecord, Split, split};
+pub(crate) use self::split::{Refused as RefusedRecord, Split, Unpicked, pick, spans, split};
 pub(crate) use self::survey::{Record, Survey};
 pub(crate) use self::table::content_hash;
 pub use self::table::{Refused, Table};
 pub(crate) use self::walk::Walker;
-
-/// Says why a page is no JSON, by the position where that shows.
-pub(crate) fn refused(page: &Page, stop: crate::json::scan::Stop) -> RecordError {
-    let bounds = Bounds { max_depth: crate::json::MAX_DEPTH, max_bytes: usize::MAX };
-    records::explain(page, stop.into(), bounds)
-}
 
 /// What is known of a page whose records were taken over.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

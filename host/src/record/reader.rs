@@ -33,11 +33,20 @@ pub(super) struct Reader {
     pub(super) noted: Noted,
     /// What is left of [`MAX_PAGE_BYTES`].
     pub(super) room: usize,
+    /// Whether an array or object of the page at hand went beside its column.
+    pub(super) aside: bool,
 }
 
 impl Default for Reader {
     fn default() -> Self {
-        Self { level: Level::new(), walker: Walker::default(), scratch: Vec::new(), noted: Noted::default(), room: 0 }
+        Self {
+            level: Level::new(),
+            walker: Walker::default(),
+            scratch: Vec::new(),
+            noted: Noted::default(),
+            room: 0,
+            aside: false,
+        }
     }
 }
 
@@ -299,6 +308,7 @@ impl Reader {
         member.column.push_null();
         let column = &mut group.members.get_mut(beside).ok_or(drift)?.column;
         column.pad(row);
+        self.aside |= matches!(byte(bytes, at), b'[' | b'{');
         self.value(simd, column, bytes, at, depth).map_err(|stop| match stop.cause() {
             Cause::Misfit => drift,
             _ => stop,

@@ -105,8 +105,40 @@ fn check(page: &Page, span: &Range<usize>, bounds: Bounds, walker: &mut Walker) 
     checked.map(|_| ()).map_err(|fault| records::explain(&alone, fault, bounds))
 }
 
+/// Why single records of a page cannot be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unpicked {
+    /// Their ends cannot be told.
+    Ends,
+    /// There is no record at such a place, or the places are not ascending.
+    Places,
+}
+
+/// Makes a page of some records of another, by their places. What is inside of them is not looked at.
+pub(crate) fn pick(page: &Page, places: &[u32]) -> Result<Page, Unpicked> {
+    let mut picked = BytesMut::with_capacity(page.range.len().min(1 << 20));
+    picked.put_u8(b'[');
+    if !places.is_sorted_by(|one, next| one < next) {
+        return Err(Unpicked::Places);
+    }
+    let bytes = page.bytes();
+    let start = space(bytes, page.range.start);
+    let is_empty = byte(bytes, start) == b'[' && byte(bytes, space(bytes, start + 1)) == b']';
+    let spans = if is_empty { Vec::new() } else { spans(page).ok_or(Unpicked::Ends)? };
+    for (number, place) in places.iter().enumerate() {
+        let span = usize::try_from(*place).ok().and_then(|place| spans.get(place)).ok_or(Unpicked::Places)?;
+        if number > 0 {
+            picked.put_u8(b',');
+        }
+        picked.put_slice(bytes.get(span.clone()).unwrap_or_default());
+    }
+    picked.put_u8(b']');
+    let range = 0..picked.len();
+    Ok(Page { body: picked.freeze(), range, extra: page.extra.clone(), lines: false, leave_out: Vec::new(), ..*page })
+}
+
 /// Finds where the records of a page are; none where that cannot be told.
-fn spans(page: &Page) -> Option<Vec<Range<usize>>> {
+pub(crate) fn spans(page: &Page) -> Option<Vec<Range<usize>>> {
     let bytes = page.bytes();
     let mut at = space(bytes, page.range.start);
     if page.lines {
@@ -288,6 +320,24 @@ mod tests {
         let page = Page::from_json(Bytes::from_static(br#"[{"a":1}]"#));
         assert!(split(&page, BOUNDS, &RecordError::TooManyFields { limit: 1 }).is_none());
         assert!(split(&page, BOUNDS, &RecordError::Room { index: 0 }).is_none());
+    }
+
+    #[test]
+    fn records_are_picked_by_their_places_whatever_is_in_them() {
+        let picked = |text: &str, places: &[u32]| {
+            let page = pick(&Page::from_json(Bytes::copy_from_slice(text.as_bytes())), places)?;
+            Ok(String::from_utf8(page.body.slice(page.range).to_vec()).unwrap())
+        };
+        let text = " [ {\"a\":\"]\0\"} , {\"b\":[1]},\n{c} ] ";
+        assert_eq!(picked(text, &[0, 2]), Ok("[{\"a\":\"]\0\"},{c}]".to_owned()));
+        assert_eq!(picked(text, &[1]), Ok("[{\"b\":[1]}]".to_owned()));
+        assert_eq!(picked(text, &[]), Ok("[]".to_owned()));
+        assert_eq!(picked("[ ]", &[]), Ok("[]".to_owned()));
+        for places in [&[3][..], &[1, 1], &[2, 0], &[0, u32::MAX]] {
+            assert_eq!(picked(text, places), Err(Unpicked::Places));
+        }
+        assert_eq!(picked("[]", &[0]), Err(Unpicked::Places));
+        assert_eq!(picked("[{\"a\":1},{\"a\"", &[0]), Err(Unpicked::Ends));
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! A look at records before they are decoded: what tells each from the others, and where it stands in order. Nothing is
-//! said of what is malformed; whoever decodes the page will.
+//! said of what is malformed; whoever decodes the page will. A record that is has its place all the same, so that those behind
+//! it are seen.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::records::{self, Fault};
+use super::split::spans;
 use super::{Page, Ready, key_hash};
 use crate::json::scan::{self, Cause, Stop, byte, space};
 use crate::json::{container_end, pointer_tokens, text};
@@ -70,19 +73,41 @@ impl Survey {
 
     /// Looks at the first record of a page.
     pub(crate) fn first<'a>(&self, page: &'a Page) -> Option<Record<'a>> {
-        self.look(page.bytes(), page.range.start, page.lines, &page.extra, 1).pop()
+        let (mut found, is_whole) = self.look(page.bytes(), page.range.start, page.lines, &page.extra, 1);
+        match found.pop() {
+            None if !is_whole => self.alone(page, spans(page)?.first()?),
+            found => found,
+        }
     }
 
     /// Looks at the first record of an array.
     pub(crate) fn first_at<'a>(&self, bytes: &'a [u8], start: usize) -> Option<Record<'a>> {
-        self.look(bytes, start, false, &[], 1).pop()
+        self.look(bytes, start, false, &[], 1).0.pop()
     }
 
     /// Looks at every record of a page, in order. Where the page has been decoded, most is known already.
     pub(crate) fn all<'a>(&self, page: &'a Page, ready: Option<&Ready>) -> Vec<Record<'a>> {
-        ready
-            .and_then(|ready| self.known(page, ready))
-            .unwrap_or_else(|| self.look(page.bytes(), page.range.start, page.lines, &page.extra, usize::MAX))
+        if let Some(known) = ready.and_then(|ready| self.known(page, ready)) {
+            return known;
+        }
+        match self.look(page.bytes(), page.range.start, page.lines, &page.extra, usize::MAX) {
+            (found, true) => found,
+            (found, false) => match spans(page) {
+                Some(spans) => spans.iter().filter_map(|span| self.alone(page, span)).collect(),
+                // Nothing of such a page is taken.
+                None => found,
+            },
+        }
+    }
+
+    /// Looks at one record among others that may be malformed, as this one may be.
+    #[cold]
+    fn alone<'a>(&self, page: &'a Page, span: &Range<usize>) -> Option<Record<'a>> {
+        let bytes = page.body.get(..span.end)?;
+        let (found, _) = self.look(bytes, span.start, true, &page.extra, 1);
+        let malformed =
+            || Record { key: None, text: xxh3_64(bytes.get(span.start..).unwrap_or_default()), cursor: None };
+        Some(found.into_iter().next().unwrap_or_else(malformed))
     }
 
     fn known<'a>(&self, page: &'a Page, ready: &Ready) -> Option<Vec<Record<'a>>> {
@@ -102,6 +127,7 @@ impl Survey {
         Some(records.collect())
     }
 
+    /// Looks at so many records at most; says also whether nothing ended the look before.
     fn look<'a>(
         &self,
         bytes: &'a [u8],
@@ -109,13 +135,13 @@ impl Survey {
         lines: bool,
         extra: &[(String, String)],
         most: usize,
-    ) -> Vec<Record<'a>> {
+    ) -> (Vec<Record<'a>>, bool) {
         let mut found = Vec::new();
         let mut scratch = Vec::new();
         let mut keys: Vec<Option<&[u8]>> = Vec::new();
         let way = self.cursor.as_deref().and_then(<[String]>::split_first);
         // What is beyond `most`, or malformed, ends the look.
-        let _ = records::span(bytes, start, lines, usize::MAX, &[], |_, at| {
+        let looked = records::span(bytes, start, lines, usize::MAX, &[], |_, at| {
             if found.len() == most {
                 return Err(Fault::NotRecords(at));
             }
@@ -154,7 +180,8 @@ impl Survey {
             found.push(Record { key, text: xxh3_64(bytes.get(at..end).unwrap_or_default()), cursor });
             Ok(end)
         });
-        found
+        let is_whole = looked.is_ok() || found.len() == most;
+        (found, is_whole)
     }
 }
 
@@ -293,7 +320,29 @@ mod tests {
         }
         assert_eq!(decoded(&page("[]"), &["id"]).edge, None);
         assert_eq!(Survey::default().first(&page("[]")), None);
-        assert_eq!(Survey::default().first(&page("[1]")), None);
+        assert_eq!(Survey::default().first(&page("[1")), None);
+    }
+
+    #[test]
+    fn a_malformed_record_hides_none_behind_it() {
+        let survey = Survey::new(&key(&["id"]), Some("at"));
+        let whole = page(r#"[{"id":1,"at":1},{"id":2,"at":2},{"id":3,"at":3}]"#);
+        let sound = survey.all(&whole, None);
+        for bad in ["{\"t\":\"\0\"}", "{\"t\":NaN,}", "null", "oops"] {
+            for (text, place) in [
+                (format!(r#"[{bad},{{"id":1,"at":1}},{{"id":2,"at":2}},{{"id":3,"at":3}}]"#), 0),
+                (format!(r#"[{{"id":1,"at":1}},{bad} , {{"id":2,"at":2}},{{"id":3,"at":3}}]"#), 1),
+                (format!(r#"[{{"id":1,"at":1}},{{"id":2,"at":2}},{{"id":3,"at":3}},{bad}]"#), 3),
+            ] {
+                let page = page(&text);
+                let mut found = survey.all(&page, None);
+                assert_eq!(survey.first(&page).as_ref(), found.first());
+                let malformed = found.remove(place);
+                let text_hash = xxh3_64(bad.as_bytes());
+                assert_eq!(malformed, Record { key: None, text: text_hash, cursor: None });
+                assert_eq!(found, sound, "{text}");
+            }
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ use super::guard::Guard;
 use super::reader::{Extra, Reader};
 use super::records::{self, Bounds, Fault};
 use super::walk::Walker;
-use super::{Appended, Page, RecordError, infer, presence};
+use super::{Appended, Page, RecordError, absent, infer, presence};
 use crate::json::scan::{Cause, Stop, space, utf8};
 use crate::json::{Elements, Listed, Spot};
 use crate::schema::Schema;
@@ -212,6 +212,9 @@ impl Table {
             Ok(appended) => match self.lacking(page) {
                 None => {
                     self.bytes = self.root.bytes();
+                    if self.reader.aside {
+                        absent::in_page(&mut self.schema.fields, page);
+                    }
                     return Ok(appended);
                 }
                 Some(error) => Fault::Error(error),
@@ -239,7 +242,8 @@ impl Table {
 
     /// What is wrong with a page whose records lack what all had before, once it is decoded.
     fn lacking(&self, page: &Page) -> Option<RecordError> {
-        let guard = self.guard.as_ref().filter(|guard| guard.lacks(&self.root, self.rows))?;
+        let lacks = |guard: &&Guard| self.reader.aside || guard.lacks(&self.root, self.rows);
+        let guard = self.guard.as_ref().filter(lacks)?;
         guard.find(page, &self.schema)
     }
 
@@ -271,7 +275,8 @@ impl Table {
         elements: &mut Elements,
     ) -> Option<(Appended, usize)> {
         let read = self.records(bytes, start, (false, leave_out), max_depth.min(self.bounds.max_depth), &[], elements);
-        let (mut appended, end) = read.ok()?;
+        // What does not fit its column is looked at by whoever knows all of the schema.
+        let (mut appended, end) = read.ok().filter(|_| !self.reader.aside)?;
         utf8(bytes.get(start..end)?).ok()?;
         self.bytes = self.root.fill(self.rows);
         appended.bytes = (end - start) as u64;
@@ -338,7 +343,7 @@ impl Table {
     ) -> Result<(Appended, usize), Fault> {
         let Self { root, rows, primary_key, ordered, bounds, reader, .. } = self;
         let mut appended = Appended::default();
-        reader.room = MAX_PAGE_BYTES;
+        (reader.room, reader.aside) = (MAX_PAGE_BYTES, false);
         reader.noted.start(primary_key.len(), *ordered);
         let mut marked = start;
         let (count, end) = records::span(

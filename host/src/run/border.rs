@@ -229,6 +229,18 @@ impl Border {
                 ),
             );
         }
+        // None of them is ever forgotten, so those of the records that came are all here.
+        let values = self.entries.all.values().map(|kept| self.entries.value(kept));
+        let ahead = values.filter(|value| moment::is_later(value, self.now_ms, AHEAD));
+        if let Some(latest) = ahead.clone().max_by(|one, other| moment::compare(one, other)) {
+            let count = match ahead.count() as u64 {
+                1 => "1 record is of the future".to_owned(),
+                count => format!("{count} records are of the future"),
+            };
+            finding.note(format!(
+                "{count}, up to {latest}; no watermark is taken from that, so that nothing is hidden until then"
+            ));
+        }
         let returned = returned?;
         if let Some(since) = &self.since
             && moment::comparable(&returned, since)
@@ -366,6 +378,10 @@ mod tests {
     fn a_record_of_the_future_hides_no_other_and_is_known_again() {
         let (mut border, _) =
             read(None, None, &[record(1, 1, "2099-01-01T00:00:00Z"), record(2, 2, "2024-01-01T00:00:00Z")]);
+        let told = "1 record is of the future, up to 2099-01-01T00:00:00Z; no watermark is taken from that, so that nothing is \
+                    hidden until then";
+        let since = "2024-01-01T00:00:00Z".to_owned();
+        assert_eq!(settled(&border, &since), (Some(since), Verdict::Complete, told.to_owned()));
         let kept = border.encode();
         let again = [record(1, 1, "2099-01-01T00:00:00Z"), record(2, 2, "2024-01-01T00:00:00Z")];
         assert_eq!(read(Some(&kept), Some("2024-01-01T00:00:00Z"), &again).1, [true, true]);

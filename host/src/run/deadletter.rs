@@ -10,7 +10,9 @@
 //! | `record`, `offset` | the record's place in the page, from 0, and its first byte in the decoded body |
 //! | `reason` | why it cannot be stored |
 //! | `bytes`, `kept_bytes` | its length, and where it is cut, how much of it is here |
-//! | `raw_as`, `raw` | the record: `json` as it is, where every reader of JSON reads it alike; else its `text`, or where that is no UTF-8, its bytes in `base64` |
+//! | `raw_as`, `raw` | the record: `json` as it is, where every reader of JSON reads it alike; else its `text`, or where that is no UTF-8, its bytes in `base64`; `withheld`, without a `raw`, where it is no JSON and the stream has personal data |
+//!
+//! Where a connector takes only some records of an answer, or the stream has personal data, places are those in what is left.
 //!
 //! A file is committed with the parts of its commit, by the same transaction, and belongs to the same batch: whatever dies
 //! when, no letter is lost or doubled, and what replaces the batch replaces its letters. It is visible from its commit on,
@@ -29,9 +31,10 @@ use serde_json::value::RawValue;
 use super::commit::Folder;
 use super::sinks;
 use crate::auth::Secrets;
-use crate::capability::output::{Emitted, Origin};
+use crate::capability::output::Emitted;
 use crate::event::printable;
 use crate::json::text;
+use crate::personal::Withheld;
 use crate::record::{self, Appended, Bounds, RecordError, RefusedRecord, Split, Survey, Walker};
 use crate::sink::{Sealed, Sink, SinkError};
 use crate::state::Part;
@@ -182,6 +185,7 @@ enum Raw {
     Json(Box<RawValue>),
     Text(String),
     Base64(String),
+    Withheld,
 }
 
 impl DeadLetters {
@@ -207,9 +211,12 @@ impl DeadLetters {
         };
         let origin = emitted.origin.as_ref();
         for one in refused {
-            let reason = self.safe(&told(&one.error));
+            let reason = self.safe(&reason(emitted, one));
             let raw = emitted.page.body.get(one.span.clone()).unwrap_or_default();
-            let (raw, kept) = self.raw(raw);
+            let (bytes, (raw, kept)) = match withheld(emitted, one) {
+                Some(withheld) => (withheld.bytes, (Raw::Withheld, None)),
+                None => (raw.len(), self.raw(raw)),
+            };
             let letter = Letter {
                 stream: &self.stream,
                 partition: label.strip_prefix(self.stream.as_str()).and_then(|rest| rest.strip_prefix('/')),
@@ -220,7 +227,7 @@ impl DeadLetters {
                 record: one.record,
                 offset: one.span.start,
                 reason: &reason,
-                bytes: one.span.len(),
+                bytes,
                 kept_bytes: kept,
                 raw,
             };
@@ -263,13 +270,13 @@ impl DeadLetters {
     }
 
     /// Says what happened to the first records that a read could not store, for the log.
-    pub(crate) fn tell(&self, label: &str, origin: Option<&Origin>, refused: &[RefusedRecord]) -> Option<String> {
+    pub(crate) fn tell(&self, label: &str, emitted: &Emitted, refused: &[RefusedRecord]) -> Option<String> {
         let first = refused.first()?;
-        let from = origin.map_or_else(
+        let from = emitted.origin.as_ref().map_or_else(
             || "a page that the connector made".to_owned(),
             |origin| format!("the answer of {}", origin.url),
         );
-        Some(self.safe(&format!("{label}: in {from}, {}; it becomes a dead letter", told(&first.error))))
+        Some(self.safe(&format!("{label}: in {from}, {}; it becomes a dead letter", reason(emitted, first))))
     }
 
     /// Says where the dead letters of the batch are: a file, and how many more.
@@ -289,6 +296,33 @@ impl DeadLetters {
             Ok(bytes) => Ok(Some(Sealed { path, rows, bytes })),
             Err(source) => Err(SinkError::Io { path, source }),
         }
+    }
+}
+
+/// What is known of a record that is no JSON, where personal data in it could not be told from other.
+fn withheld(emitted: &Emitted, refused: &RefusedRecord) -> Option<Withheld> {
+    let raw = emitted.page.body.get(refused.span.clone()).filter(|_| emitted.treated)?;
+    Withheld::parse(raw)
+}
+
+/// Why a record cannot be stored.
+fn reason(emitted: &Emitted, refused: &RefusedRecord) -> String {
+    match withheld(emitted, refused) {
+        Some(Withheld { cause, .. }) => format!(
+            "record {} is not valid JSON: {cause}; its text is withheld, for personal data in it could not be told from other",
+            refused.record
+        ),
+        None => told(&refused.error),
+    }
+}
+
+/// Why a page cannot be taken; a placeholder in it is no reason that a user could make something of.
+pub(crate) fn told_of(emitted: &Emitted, error: &RecordError) -> String {
+    match error {
+        RecordError::Syntax { index, .. } if emitted.treated => format!(
+            "record {index} is not valid JSON; no more is told, for personal data in it could not be told from other"
+        ),
+        error => told(error),
     }
 }
 
@@ -355,6 +389,7 @@ mod tests {
     use super::*;
     use crate::auth::Secret;
     use crate::capability::heard::Heard;
+    use crate::capability::output::Origin;
     use crate::engine::bindings::ingest::connector::output::Seam;
     use crate::record::Page;
     use crate::schema::Schema;
@@ -370,6 +405,7 @@ mod tests {
             checkpoint: None,
             total: None,
             seam: Seam::Anchored,
+            treated: false,
             origin: Some(Origin {
                 url: "https://api.example.com/items?page=2".to_owned(),
                 status: 200,

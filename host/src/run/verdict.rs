@@ -127,6 +127,10 @@ impl fmt::Display for Sorted {
     }
 }
 
+/// How far many an API can be paged by position, whatever it has: the default of Elasticsearch (`index.max_result_window`) and
+/// of what is built on it.
+const USUAL_CAP: u64 = 10_000;
+
 /// The pages of one read as far as they have come, in a size that does not grow with its records.
 #[derive(Debug, Default)]
 pub(crate) struct PageLog {
@@ -147,6 +151,8 @@ pub(crate) struct PageLog {
     /// Pages whose place was counted, and pages that did not begin where the last one ended.
     counted: u64,
     missed: u64,
+    /// Pages by position that did.
+    met: u64,
     /// Whether the API's total said that the first page with records was the whole.
     one_page: bool,
     /// Hashes, since a connector's checkpoints may be long.
@@ -184,7 +190,8 @@ impl PageLog {
             Some(SeamFound::Counted) if self.one_page && page.records == 0 => {}
             Some(SeamFound::Counted) => self.counted += 1,
             Some(SeamFound::Missed) => self.missed += 1,
-            Some(SeamFound::Anchored | SeamFound::Met) => {}
+            Some(SeamFound::Met) => self.met += 1,
+            Some(SeamFound::Anchored) => {}
         }
         self.edge.pass(page.records + page.refused, &page.checks, page.url.as_deref());
         // Empty pages are alike and mean nothing.
@@ -235,6 +242,12 @@ impl PageLog {
             finding.add(
                 Verdict::Incomplete,
                 format!("{} came, and the API says that there are {total}", plural(came, "record")),
+            );
+        }
+        if came == USUAL_CAP && self.last_total.is_none() && self.met + self.counted > 0 {
+            finding.add(
+                Verdict::Unproven,
+                "exactly 10,000 records came, as of an API that pages no further, and it gives no total".to_owned(),
             );
         }
         if self.missed > 0 {
@@ -447,6 +460,24 @@ mod tests {
             "its pages are counted: a record that moved across the border between them, because another was deleted meanwhile, \
              would be missing unseen"
         );
+    }
+
+    #[test]
+    fn a_listing_that_ends_where_many_an_api_pages_no_further_is_unproven() {
+        let pages = |last: u64, total: Option<u64>, seam: SeamFound| {
+            let checks = PageChecks { seam: Some(seam), ..PageChecks::default() };
+            [page("a", 9_000, total, None), PageEntry { checks, ..page("b", last, total, None) }]
+        };
+        let told = "exactly 10,000 records came, as of an API that pages no further, and it gives no total";
+        let found = judge(&pages(1_000, None, SeamFound::Met), Some(Ok(0)));
+        assert_eq!(found, (Verdict::Unproven, told.to_owned()));
+        for others in [
+            pages(999, None, SeamFound::Met),
+            pages(1_000, Some(10_000), SeamFound::Met),
+            pages(1_000, None, SeamFound::Anchored),
+        ] {
+            assert_eq!(judge(&others, Some(Ok(0))).0, Verdict::Complete);
+        }
     }
 
     #[test]

@@ -363,7 +363,7 @@ impl Writer {
         letters.write(&read.label, page, emitted, refused)?;
         self.setup.dead_letters_left = self.setup.dead_letters_left.saturating_sub(refused.len() as u64);
         // The others are like it as a rule, and all are in the file.
-        if let Some(message) = letters.tell(&read.label, emitted.origin.as_ref(), refused).filter(|_| is_first) {
+        if let Some(message) = letters.tell(&read.label, emitted, refused).filter(|_| is_first) {
             let target = "host".to_owned();
             self.setup.tally.observe(Event::Log { target, level: Level::Warn, message, fields: Vec::new() });
         }
@@ -565,5 +565,5 @@ fn page_error(error: &RecordError, emitted: &Emitted, stream: &str) -> String {
              with `host schema {stream}`, and go on with --on-drift evolve"
         );
     }
-    format!("{from} cannot be taken as records: {}", deadletter::told(error))
+    format!("{from} cannot be taken as records: {}", deadletter::told_of(emitted, error))
 }

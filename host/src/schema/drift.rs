@@ -10,6 +10,10 @@
 //! | nullable | a field that every record had is absent or null in one; an array has null among its items, and none had |
 //! | removed | a whole complete reading, of at least one record, had none of it |
 //!
+//! Below a field or item that is JSON text from the first, nothing is compared; of values that go to a column beside as JSON
+//! text, what they lack of what is known is ([`crate::record`]'s `absent`). In JSON lines every value is as it came, and a type
+//! widens in place.
+//!
 //! A full reading counts for every field. An incremental one brings some records, and says that a field is removed only if
 //! every record before had it; of the fields of objects in arrays, only if it brought such objects. That a field is never null
 //! in one reading is no promise, and no change.
@@ -469,7 +473,7 @@ mod tests {
             between(known, r#"[{"l":[null],"d":[null,[[{"x":[null]},null],null]],"e":[],"n":[]}]"#),
             [line("/l/*"), line("/d/*"), line("/d/*/*"), line("/d/*/*/*"), line("/d/*/*/*/x/*")]
         );
-        // What was null once may be null, and an array that goes elsewhere as a whole says nothing of these items.
+        // What was null once may be null.
         let before = full(&[known]);
         let now = read(&before, &[r#"{"l":[null],"d":[],"e":[],"n":[]}"#]);
         let after = known_after(Some(&before), &now, Reading::Incremental);
@@ -477,12 +481,45 @@ mod tests {
         let now = read(&before, &[r#"{"l":[null,"x"],"d":[],"e":[],"n":[]}"#]);
         assert_eq!(
             lines(&drift(Some(&before), &now)),
-            ["/l was array of integer and is array of other items, kept in l__json"]
+            ["/l was array of integer and is array of other items, kept in l__json".to_owned(), line("/l/*")]
         );
         // A declared type of items that never came promises nothing.
         let declared = Schema::from_json_schema(r#"{"properties":{"l":{"items":{"type":"integer"}}}}"#);
         let declared = known_after(None, &read(&declared.unwrap_or_default(), &[r#"{"l":[]}"#]), Reading::Full);
         assert_eq!(drift(Some(&declared), &read(&declared, &[r#"{"l":[null]}"#])), []);
+    }
+
+    #[test]
+    fn what_an_array_lacks_that_goes_elsewhere_as_a_whole_is_drift_too() {
+        let known = r#"{"l":[{"a":1,"o":{"b":[2]}}],"m":[[3]]}"#;
+        let before = full(&[known]);
+        let told = |record: &str| lines(&drift(Some(&before), &read(&before, &[record])));
+        let elsewhere = |path: &str| {
+            format!(
+                "/{path} was array of {} and is array of other items, kept in {path}__json",
+                if path == "l" { "object" } else { "array" }
+            )
+        };
+        assert_eq!(told(r#"{"l":[{"o":{"b":[1]},"a":1},5],"m":[[1],"x"]}"#), [elsewhere("l"), elsewhere("m")]);
+        assert_eq!(
+            told(r#"{"l":[5,{"a":null,"o":{"b":[null]}},null],"m":["x",[null]]}"#),
+            [
+                elsewhere("l"),
+                "/l/* was never null and is null in an array".to_owned(),
+                "/l/*/a was in every record and is absent or null".to_owned(),
+                "/l/*/o/b/* was never null and is null in an array".to_owned(),
+                elsewhere("m"),
+                "/m/*/* was never null and is null in an array".to_owned(),
+            ]
+        );
+        assert_eq!(
+            told(r#"{"l":[{"o":{}},[]],"m":[[1]]}"#),
+            [
+                elsewhere("l"),
+                "/l/*/a was in every record and is absent or null".to_owned(),
+                "/l/*/o/b was in every record and is absent or null".to_owned(),
+            ]
+        );
     }
 
     #[test]

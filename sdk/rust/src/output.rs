@@ -47,6 +47,7 @@ pub enum Seam {
 pub struct Page {
     records: Records,
     extra: Vec<(String, String)>,
+    keep: Option<Vec<u32>>,
     checkpoint: Option<String>,
     total: Option<u64>,
     seam: Seam,
@@ -80,7 +81,7 @@ impl Page {
     }
 
     fn of(records: Records) -> Self {
-        Self { records, extra: Vec::new(), checkpoint: None, total: None, seam: Seam::Unsaid }
+        Self { records, extra: Vec::new(), keep: None, checkpoint: None, total: None, seam: Seam::Unsaid }
     }
 
     /// Adds a constant field to every record of a page made by [`select`](Page::select).
@@ -97,6 +98,19 @@ impl Page {
             return Err(Error::other("extra fields go with selected records only"));
         }
         self.extra.push((name.into(), json));
+        Ok(self)
+    }
+
+    /// Takes only some of the records of a page made by [`select`](Page::select): those at these places, from 0 and ascending.
+    /// A record that is no JSON goes to the dead letters by its place, as it does where all are taken.
+    ///
+    /// # Errors
+    /// [`Error::Other`] where the records are the connector's own.
+    pub fn keep(mut self, places: impl IntoIterator<Item = u32>) -> Result<Self> {
+        if matches!(self.records, Records::Json(_)) {
+            return Err(Error::other("places are those of selected records only"));
+        }
+        self.keep = Some(places.into_iter().collect());
         Ok(self)
     }
 
@@ -125,7 +139,8 @@ impl Page {
     pub fn emit(self) -> Flow {
         let records = match self.records {
             Records::Select(response, pointer) => {
-                wit::Records::Select(wit::Selection { response: response.into_raw(), pointer, extra: self.extra })
+                let (extra, keep) = (self.extra, self.keep);
+                wit::Records::Select(wit::Selection { response: response.into_raw(), pointer, extra, keep })
             }
             Records::Json(text) => wit::Records::Json(text),
         };

@@ -146,6 +146,45 @@ fn a_record_that_is_no_json_takes_no_neighbour_along_wherever_it_stands() -> any
 }
 
 #[test]
+fn a_record_that_is_no_json_takes_no_neighbour_along_where_only_some_of_a_page_are_taken() -> anyhow::Result<()> {
+    let bad = "{\"id\":4,\"at\":2,\"t\":\"a\0b\"}";
+    // The second page begins with what the first one ended with.
+    let first = r#"{"id":1,"at":1},{"id":2,"at":2}"#;
+    let second = format!(r#"{{"id":2,"at":2}},{{"id":3,"at":2}},{bad},{{"id":5,"at":3}}"#);
+    let none = body(r#"{"items":[{"id":5,"at":3}]}"#).containing("after=3");
+    let second = body(&format!(r#"{{"items":[{second}]}}"#)).containing("after=2");
+    let rules = vec![none, second, body(&format!(r#"{{"items":[{first}]}}"#))];
+    let keyset = json!({"keyset": {"field": "at", "param": "after", "tie_breaker": "id", "inclusive": true,
+                                   "limit_param": "limit", "limit": 4}});
+    for format in ["parquet", "jsonl"] {
+        let odd = Odd::with(rules.clone(), &json!({"pagination": keyset}))?;
+        let run = odd.connection.run(&["--format", format])?;
+        ensure!(run.code == Some(1) && run.stream("items")["dead_letters"] == 1, "{run:#?}");
+        assert_eq!(odd.connection.ids("items", "id")?, [1, 2, 3, 5]);
+        let letters = odd.letters()?;
+        assert_eq!(
+            (&letters[0]["raw"], &letters[0]["page"], &letters[0]["record"]),
+            (&json!(bad), &json!(1), &json!(1))
+        );
+        assert_eq!(letters[0]["url"], odd.api.url("/items?after=2&limit=4"));
+        sound(&odd)?;
+    }
+    // A list from the newest record on ends at the watermark; what is no JSON cannot say where that is.
+    let since = json!({"incremental": {"cursor_field": "at", "order": "descending", "stop_at_watermark": true}});
+    let odd = Odd::with(pages(&[r#"{"id":1,"at":10}"#]), &since)?;
+    odd.connection.complete(&[])?;
+    let newer =
+        "{\"id\":3,\"at\":30},{\"id\":9,\"t\":\"\0\"},{\"id\":1,\"at\":10},{\"id\":0,\"at\":5},{\"id\":8,\"t\":\"\0\"}";
+    odd.api.script(pages(&[newer, r#"{"id":7,"at":3}"#]));
+    odd.api.forget_requests();
+    let run = odd.connection.run(&[])?;
+    ensure!(run.code == Some(1) && run.stream("items")["dead_letters"] == 2, "{run:#?}");
+    assert_eq!(odd.api.targets(), ["/items"]);
+    assert_eq!(odd.connection.ids("items", "id")?, [1, 3]);
+    sound(&odd)
+}
+
+#[test]
 fn a_table_that_is_read_whole_has_everything_once_when_the_source_is_mended() -> anyhow::Result<()> {
     let more = [r#"{"id":3,"name":"three"}"#, r#"{"id":4,"name":"four"}"#];
     let odd = Odd::new(pages(&[GOOD, BAD]))?;

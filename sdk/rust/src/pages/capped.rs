@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::key::{field_pointer, required};
+use super::key::{field_pointer, of_record, required};
 use super::place::{parse, plain};
 use super::{Keep, PageError, Paginator, Place, Received, Step, compare, excerpt, restore, save};
 use crate::{Request, Seam};
@@ -102,8 +102,10 @@ impl<P: Paginator + Clone> Capped<P> {
             self.state.ids.clear();
         }
         for index in (0..=last).rev() {
-            if required(page, index, &self.sort)? != value {
-                break;
+            match of_record(page, index, &self.sort)? {
+                None => continue,
+                Some(found) if found != value => break,
+                Some(_) => {}
             }
             let id = required(page, index, &self.tie)?;
             if !self.state.ids.contains(&id) {
@@ -119,8 +121,11 @@ impl<P: Paginator + Clone> Capped<P> {
         let Some(start) = &self.state.start else { return Ok(Keep::All) };
         let mut old = Vec::new();
         for index in u64::from(overlaps)..page.count {
-            if required(page, index, &self.sort)? != *start {
-                break;
+            match of_record(page, index, &self.sort)? {
+                // What is no record is kept aside by the host.
+                None => continue,
+                Some(value) if value != *start => break,
+                Some(_) => {}
             }
             if self.state.ids.contains(&required(page, index, &self.tie)?) {
                 old.push(index);

@@ -254,7 +254,17 @@ pub(super) trait Outside {
         extra: &[(String, String)],
         with: With,
     ) -> Result<Flow>;
-    fn copy(&mut self, records: &[String], with: With) -> Flow;
+    /// Hands over only the records at these places.
+    fn pick(
+        &mut self,
+        response: Self::Response,
+        records: &str,
+        places: &[u64],
+        extra: &[(String, String)],
+        with: With,
+    ) -> Result<Flow>;
+    /// Hands over a page without records.
+    fn nothing(&mut self, with: With) -> Flow;
 }
 
 /// What goes along with a page.
@@ -287,17 +297,33 @@ impl Outside for Host {
     }
 
     fn select(&mut self, response: Response, records: &str, extra: &[(String, String)], with: With) -> Result<Flow> {
-        let mut page = Page::select(response, records).checkpoint(with.checkpoint).total(with.total).seam(with.seam);
-        for (name, value) in extra {
-            page = page.extra_json(name, value.clone())?;
-        }
-        Ok(page.emit())
+        Ok(selected(response, records, extra, with)?.emit())
     }
 
-    fn copy(&mut self, records: &[String], with: With) -> Flow {
-        let page = Page::json(format!("[{}]", records.join(",")));
-        page.checkpoint(with.checkpoint).total(with.total).seam(with.seam).emit()
+    fn pick(
+        &mut self,
+        response: Response,
+        records: &str,
+        places: &[u64],
+        extra: &[(String, String)],
+        with: With,
+    ) -> Result<Flow> {
+        // No response has as many records as would not fit.
+        let places = places.iter().map(|place| u32::try_from(*place).unwrap_or(u32::MAX));
+        Ok(selected(response, records, extra, with)?.keep(places)?.emit())
     }
+
+    fn nothing(&mut self, with: With) -> Flow {
+        Page::json("[]").checkpoint(with.checkpoint).total(with.total).seam(with.seam).emit()
+    }
+}
+
+fn selected(response: Response, records: &str, extra: &[(String, String)], with: With) -> Result<Page> {
+    let mut page = Page::select(response, records).checkpoint(with.checkpoint).total(with.total).seam(with.seam);
+    for (name, value) in extra {
+        page = page.extra_json(name, value.clone())?;
+    }
+    Ok(page)
 }
 
 pub(super) fn drive<P: Paginator, O: Outside>(
@@ -312,7 +338,8 @@ pub(super) fn drive<P: Paginator, O: Outside>(
         let with = With { checkpoint: walk.checkpoint()?, total, seam };
         let flow = match records {
             Emit::Select => outside.select(response, &walk.records, &options.extra, with)?,
-            Emit::Copy(records) => outside.copy(&with_extra(records, &options.extra), with),
+            Emit::Pick(places) => outside.pick(response, &walk.records, &places, &options.extra, with)?,
+            Emit::Nothing => outside.nothing(with),
         };
         summary.pages += 1;
         summary.records += count;
@@ -338,7 +365,8 @@ fn gather<P: Paginator, O: Outside, T: DeserializeOwned>(
         let (response, taken) = next(&mut queue, walk, options, outside, upcoming)?;
         let records = match taken.records {
             Emit::Select => walk.texts(&response)?,
-            Emit::Copy(records) => records,
+            Emit::Pick(places) => picked(walk.texts(&response)?, &places),
+            Emit::Nothing => Vec::new(),
         };
         // A page that begins with the last record of the one before has it twice.
         let again = taken.seam == Seam::Overlapping && last.is_some() && records.first() == last.as_ref();
@@ -420,7 +448,13 @@ fn fill<P: Paginator, O: Outside>(
     Ok(())
 }
 
-/// Puts the constant fields into records that are copied; the host does it for selected ones.
+/// Those at these places.
+pub(super) fn picked<T: Clone>(all: Vec<T>, places: &[u64]) -> Vec<T> {
+    let at = |place: &u64| usize::try_from(*place).ok().and_then(|place| all.get(place).cloned());
+    places.iter().filter_map(at).collect()
+}
+
+/// Puts the constant fields into records that are gathered; the host does it for those that are emitted.
 fn with_extra(records: Vec<String>, extra: &[(String, String)]) -> Vec<String> {
     if extra.is_empty() {
         return records;
@@ -538,7 +572,27 @@ mod tests {
     }
 
     #[test]
-    fn extra_fields_are_put_into_copied_records() {
+    fn what_is_no_record_does_not_tell_where_a_list_is_and_is_handed_over() {
+        let all = [json!({ "t": 9 }), json!("no JSON"), json!({ "t": 5 }), json!({ "t": 4 }), json!("none either")];
+        let sim = Sim::new(Offset::new("offset", "limit", 5));
+        for (since, taken) in [("5", vec![0, 1, 2, 4]), ("0", vec![0, 1, 2, 3, 4]), ("9", vec![0, 1, 4])] {
+            let mut walk = sim.walk();
+            walk.until = Some(("/t".into(), since.into()));
+            let mut options = Options { in_flight: 1, extra: Vec::new(), hook: None, judge: None };
+            let mut api = Api::new(|request| reply(slice(&all, number(request, "offset").unwrap(), 5), json!({})));
+            drive(&mut walk, &mut options, &mut api).unwrap();
+            assert_eq!(api.records(), picked(all.to_vec(), &taken), "since {since}");
+        }
+        let lacks = [json!({ "t": 9 }), json!({})];
+        let mut walk = sim.walk();
+        walk.until = Some(("/t".into(), "5".into()));
+        let mut options = Options { in_flight: 1, extra: Vec::new(), hook: None, judge: None };
+        let mut api = Api::new(|_| reply(lacks.to_vec(), json!({})));
+        assert!(drive(&mut walk, &mut options, &mut api).is_err(), "a record without the field may be anywhere");
+    }
+
+    #[test]
+    fn extra_fields_are_put_into_gathered_records() {
         let extra = [("org\"".to_owned(), "\"a\"".to_owned()), ("n".to_owned(), "1".to_owned())];
         let records = with_extra(vec!["{ }".into(), "{\"id\":1 }".into()], &extra);
         let records: Vec<Value> = records.iter().map(|r| serde_json::from_str(r).unwrap()).collect();

@@ -20,3 +20,16 @@ pub(super) fn required(page: &Received<'_>, index: u64, pointer: &str) -> Result
         request: page.request.to_string(),
     })
 }
+
+/// Returns the JSON text of a record's field, which must be there; none for an element that is no record.
+pub(super) fn of_record(page: &Received<'_>, index: u64, pointer: &str) -> Result<Option<String>, PageError> {
+    if let Some(text) = optional(page, index, pointer)? {
+        return Ok(Some(text));
+    }
+    // Of an element that is no JSON, a text is shown.
+    let element = page.response.json_text(&format!("{}/{index}", page.records))?;
+    match element.is_some_and(|text| text.trim_start().starts_with('{')) {
+        true => required(page, index, pointer).map(Some),
+        false => Ok(None),
+    }
+}

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::key::{field_pointer, required};
+use super::key::{field_pointer, of_record, required};
 use super::place::parse;
 use super::{Keep, PageError, Paginator, Place, Received, Seen, Source, Step, excerpt, restore, save};
 use crate::{Request, Seam};
@@ -150,9 +150,13 @@ impl Keyset {
         let mut old = Vec::new();
         let mut at_border = 0;
         if let Some(border) = &border {
-            while at_border < page.count && required(page, at_border, &self.sort)? == *border {
-                if self.state.ids.contains(&required(page, at_border, tie)?) {
-                    old.push(at_border);
+            while at_border < page.count {
+                match of_record(page, at_border, &self.sort)? {
+                    // What is no record is kept aside by the host.
+                    None => {}
+                    Some(key) if key != *border => break,
+                    Some(_) if self.state.ids.contains(&required(page, at_border, tie)?) => old.push(at_border),
+                    Some(_) => {}
                 }
                 at_border += 1;
             }
@@ -180,8 +184,10 @@ impl Keyset {
         let mut index = page.count;
         while let Some(i) = index.checked_sub(1) {
             index = i;
-            if i < last && required(page, i, &self.sort)? != last_key {
-                break;
+            match of_record(page, i, &self.sort)? {
+                None => continue,
+                Some(key) if key != last_key => break,
+                Some(_) => {}
             }
             let id = required(page, i, tie)?;
             if !self.state.ids.contains(&id) {

@@ -191,7 +191,7 @@ impl Step {
 pub enum Keep {
     /// All of them, straight from the host.
     All,
-    /// Those at these indices; they are copied through the connector.
+    /// Those at these indices; the others came before.
     Only(Vec<u64>),
 }
 

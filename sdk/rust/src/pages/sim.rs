@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use serde_json::Value;
 
-use super::drive::{Options, Outside, Rejection, Summary, With, drive};
+use super::drive::{Options, Outside, Rejection, Summary, With, drive, picked};
 use super::walk::Walk;
 use super::{Paginator, Source, Watermark};
 use crate::testing::Reply;
@@ -98,20 +98,36 @@ impl Outside for Api<'_> {
     }
 
     fn select(&mut self, reply: Reply, records: &str, extra: &[(String, String)], with: With) -> Result<Flow> {
-        let text = reply.json_text(records)?.unwrap_or_default();
-        let mut records: Vec<Value> = serde_json::from_str(&text).map_err(Error::data)?;
-        for record in &mut records {
-            for (name, value) in extra {
-                record[name] = serde_json::from_str(value).map_err(Error::data)?;
-            }
-        }
+        let records = selected(&reply, records, extra)?;
         Ok(self.page(records, with))
     }
 
-    fn copy(&mut self, records: &[String], with: With) -> Flow {
-        let records = records.iter().map(|text| serde_json::from_str(text).unwrap()).collect();
-        self.page(records, with)
+    fn pick(
+        &mut self,
+        reply: Reply,
+        records: &str,
+        places: &[u64],
+        extra: &[(String, String)],
+        with: With,
+    ) -> Result<Flow> {
+        let records = picked(selected(&reply, records, extra)?, places);
+        Ok(self.page(records, with))
     }
+
+    fn nothing(&mut self, with: With) -> Flow {
+        self.page(Vec::new(), with)
+    }
+}
+
+fn selected(reply: &Reply, records: &str, extra: &[(String, String)]) -> Result<Vec<Value>> {
+    let text = reply.json_text(records)?.unwrap_or_default();
+    let mut records: Vec<Value> = serde_json::from_str(&text).map_err(Error::data)?;
+    for record in &mut records {
+        for (name, value) in extra {
+            record[name] = serde_json::from_str(value).map_err(Error::data)?;
+        }
+    }
+    Ok(records)
 }
 
 /// A read of a simulated API.

@@ -6,7 +6,7 @@ use std::cmp::Ordering;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::key::required;
+use super::key::of_record;
 use super::place::{parse, plain};
 use super::{Keep, PageError, Paginator, Received, Seen, Source, Watermark, compare, excerpt, restore};
 use crate::{Request, ResponseView, Seam};
@@ -62,10 +62,12 @@ pub(super) struct Taken {
 /// Which records to emit, and how.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Emit {
-    /// Straight from the response.
+    /// All, straight from the response.
     Select,
-    /// Only these, as JSON texts.
-    Copy(Vec<String>),
+    /// Those at these places, ascending, straight from the response.
+    Pick(Vec<u64>),
+    /// None; there may be no list.
+    Nothing,
 }
 
 impl<P: Paginator> Walk<P> {
@@ -149,7 +151,7 @@ impl<P: Paginator> Walk<P> {
     /// Steps over the response to [`request`](Walk::request).
     pub(super) fn take(&mut self, request: &Request, response: &dyn ResponseView) -> Result<Taken, PageError> {
         let is_first = !std::mem::replace(&mut self.started, true);
-        let empty = |total, seam| Taken { records: Emit::Copy(Vec::new()), count: 0, total, seam };
+        let empty = |total, seam| Taken { records: Emit::Nothing, count: 0, total, seam };
         if self.ends(response) {
             self.done = true;
             return Ok(empty(None, self.seam(is_first, 0)));
@@ -192,10 +194,8 @@ impl<P: Paginator> Walk<P> {
         Ok(match keep {
             Keep::All if count == 0 => empty(total, seam),
             Keep::All => Taken { records: Emit::Select, count, total, seam },
-            Keep::Only(indices) => {
-                let records = self.copy(response, &indices)?;
-                Taken { count: records.len() as u64, records: Emit::Copy(records), total, seam }
-            }
+            Keep::Only(places) if places.is_empty() => empty(total, seam),
+            Keep::Only(places) => Taken { count: places.len() as u64, records: Emit::Pick(places), total, seam },
         })
     }
 
@@ -210,17 +210,25 @@ impl<P: Paginator> Walk<P> {
 
     /// Where a descending list has gone behind the watermark: the records that are not behind it.
     fn behind(&self, page: &Received<'_>) -> Result<Option<Vec<u64>>, PageError> {
-        let (Some((pointer, since)), Some(last)) = (&self.until, page.count.checked_sub(1)) else { return Ok(None) };
-        let is_behind = |index| -> Result<bool, PageError> {
-            let value = plain(&parse(&required(page, index, pointer)?)?);
-            Ok(compare(&value, since) == Ordering::Less)
+        let Some((pointer, since)) = &self.until else { return Ok(None) };
+        let is_behind = |index| -> Result<Option<bool>, PageError> {
+            let Some(text) = of_record(page, index, pointer)? else { return Ok(None) };
+            Ok(Some(compare(&plain(&parse(&text)?), since) == Ordering::Less))
         };
-        if !is_behind(last)? {
+        // What is no record, as where it is no JSON, says nothing of where the list is; the host keeps it aside.
+        let mut last = None;
+        for index in (0..page.count).rev() {
+            last = is_behind(index)?;
+            if last.is_some() {
+                break;
+            }
+        }
+        if last != Some(true) {
             return Ok(None);
         }
         let mut newer = Vec::new();
         for index in 0..page.count {
-            if !is_behind(index)? {
+            if is_behind(index)? != Some(true) {
                 newer.push(index);
             }
         }
@@ -260,12 +268,6 @@ impl<P: Paginator> Walk<P> {
         Err(PageError::NoRecords { pointer: self.records.clone(), request: request.to_string(), found })
     }
 
-    fn copy(&self, response: &dyn ResponseView, indices: &[u64]) -> Result<Vec<String>, PageError> {
-        let all = self.texts(response)?;
-        let at = |index: &u64| usize::try_from(*index).ok().and_then(|i| all.get(i).cloned());
-        Ok(indices.iter().filter_map(at).collect())
-    }
-
     /// The JSON text of every record.
     pub(super) fn texts(&self, response: &dyn ResponseView) -> Result<Vec<String>, PageError> {
         let text = response.json_text(&self.records)?.unwrap_or_default();
@@ -299,7 +301,7 @@ mod tests {
         let error = take(r#"{"data":null}"#, |_| {}).unwrap_err();
         assert_eq!(error.to_string(), "no array of records at \"/data\" in the response of GET http://a/, but null");
         let taken = take(r#"{"data":null}"#, |walk| walk.null_is_empty = true).unwrap();
-        assert_eq!((taken.count, taken.records), (0, Emit::Copy(Vec::new())));
+        assert_eq!((taken.count, taken.records), (0, Emit::Nothing));
         assert!(take("{}", |walk| walk.null_is_empty = true).is_err());
     }
 
