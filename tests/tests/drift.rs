@@ -322,6 +322,22 @@ fn what_is_null_in_an_array_that_goes_elsewhere_as_a_whole_is_told_or_refused() 
 }
 
 #[test]
+fn a_field_with_the_name_of_a_column_beside_another_keeps_its_values() -> anyhow::Result<()> {
+    let mut stage = Stage::new(true)?;
+    for page in [
+        json!([{"x": 1, "y": true}]),
+        json!([{"x": {"a": 1}, "y": false}]),
+        // Right behind the field whose column has one of this name beside it.
+        json!([{"x": 2, "x__json": "own"}, {"x": {"b": 2}, "x__json": "own too"}, {"x__json": {"k": 1}, "x": 3}]),
+        json!([{"x": {"c": 3}, "x__json": "again"}, {"x": 4, "x__json": null}]),
+    ] {
+        stage.serve(&[page]);
+        stage.connection.complete(&[])?;
+    }
+    stage.expect_every_value()
+}
+
+#[test]
 fn json_lines_have_no_columns_and_hold_every_value_as_it_came() -> anyhow::Result<()> {
     let mut stage = Stage::new(true)?;
     let pages = [

@@ -147,6 +147,8 @@ pub(crate) struct Member {
     pub(crate) noted: usize,
     /// Where values go that do not fit the column.
     pub(crate) beside: Beside,
+    /// Whether it is a field of the records. A column beside another is found by no name, though a field may have its name.
+    pub(super) own: bool,
     /// Whether a row had the field, be it null.
     pub(crate) seen: bool,
     /// Rows that are filled in.
@@ -174,16 +176,20 @@ impl Group {
             let mut quoted = Vec::new();
             text::quote(field.name.as_bytes(), &mut quoted);
             self.members.push(Member {
-                lead: Lead::new(&[b",", quoted.as_slice(), b":"].concat()),
+                lead: if field.is_own() {
+                    Lead::new(&[b",", quoted.as_slice(), b":"].concat())
+                } else {
+                    Lead::default()
+                },
                 quoted: quoted.into(),
                 next: place + 1,
                 noted: 0,
                 beside: field.beside(),
+                own: field.is_own(),
                 seen: false,
                 settled: rows,
                 column: Column::nulls(&field.kind, rows),
             });
-            // A column beside another is not to be found by a name of the records.
             if field.is_own() {
                 Arc::make_mut(&mut self.places).insert(field.name.as_bytes().into(), place);
             }

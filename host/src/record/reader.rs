@@ -265,7 +265,7 @@ impl Reader {
         let expected = group.members.get(before).map_or(group.first, |member| member.next);
         let after = group.members.get(expected).map_or(usize::MAX, |member| member.next);
         for guess in [expected, after, before.wrapping_add(1)] {
-            if let Some(member) = group.members.get(guess)
+            if let Some(member) = group.members.get(guess).filter(|member| member.own)
                 && scan::starts_with(bytes, at, &member.quoted)
             {
                 return Ok((guess, at + member.quoted.len()));
