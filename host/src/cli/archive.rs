@@ -12,6 +12,7 @@ use host::run::run_folder;
 use host::state::Run;
 use host::time::{SystemClock, Time};
 
+use super::args::OUT;
 use super::print::Out;
 use super::units::{self, parse_bytes, parse_duration};
 use super::{CliError, Exit, runs};
@@ -42,7 +43,7 @@ enum Command {
 #[derive(Debug, Args)]
 struct Folder {
     /// Output folder.
-    #[arg(long, value_name = "DIR", default_value = "data")]
+    #[arg(long, value_name = "DIR", default_value = OUT)]
     out: PathBuf,
 }
 

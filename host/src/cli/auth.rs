@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use host::auth::Store;
 use host::auth::login::Prompt;
 
-use super::args::{Outside, store};
+use super::args::{OUT, Outside, store};
 use super::check::CheckArgs;
 use super::print::{self, Out};
 use super::units::parse_duration;
@@ -47,7 +47,7 @@ pub(crate) struct ListArgs {
     /// The connection: its connector's name, or what --connection names it.
     connection: String,
     /// Its output folder.
-    #[arg(long, value_name = "DIR", default_value = "data")]
+    #[arg(long, value_name = "DIR", default_value = OUT)]
     out: PathBuf,
 }
 

@@ -9,7 +9,7 @@ use host::run::replay::{Difference, Recorded, ReplayReport, compare};
 use host::run::state_path;
 use host::state::Sqlite;
 
-use super::args::{CacheArgs, LimitArgs, keys};
+use super::args::{CacheArgs, LimitArgs, OUT, keys};
 use super::print::Out;
 use super::progress::{Progress, Style};
 use super::scratch::Scratch;
@@ -24,7 +24,7 @@ pub(crate) struct ReplayArgs {
     #[arg(long, value_name = "CONNECTOR")]
     with: Option<String>,
     /// Output folder of the run.
-    #[arg(long, value_name = "DIR", default_value = "data")]
+    #[arg(long, value_name = "DIR", default_value = OUT)]
     out: PathBuf,
     /// Folder to write the repeated records to; without it they are only compared.
     #[arg(long, value_name = "DIR", conflicts_with = "with")]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use host::run::{Report, run_folder};
 
+use super::args::OUT;
 use super::print::Out;
 use super::{CliError, Exit, runs, summary};
 
@@ -14,7 +15,7 @@ pub(crate) struct ReportArgs {
     /// The run, or the start of its id [default: the newest].
     run: Option<String>,
     /// Output folder.
-    #[arg(long, value_name = "DIR", default_value = "data")]
+    #[arg(long, value_name = "DIR", default_value = OUT)]
     out: PathBuf,
     /// Print the whole report as JSON.
     #[arg(long)]

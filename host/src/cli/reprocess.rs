@@ -8,7 +8,7 @@ use host::event::Observer;
 use host::run::PartLimits;
 use host::run::reprocess::{Reprocess, reprocess as make};
 
-use super::args::{CacheArgs, LimitArgs, keys};
+use super::args::{CacheArgs, LimitArgs, OUT, keys};
 use super::print::Out;
 use super::progress::{Progress, Style};
 use super::units::{self, parse_some, parse_some_bytes};
@@ -26,7 +26,7 @@ pub(crate) struct ReprocessArgs {
     #[arg(long, value_name = "CONNECTOR")]
     with: Option<String>,
     /// Output folder.
-    #[arg(long, value_name = "DIR", default_value = "data")]
+    #[arg(long, value_name = "DIR", default_value = OUT)]
     out: PathBuf,
     /// Records at which a file is ended; a page is not divided.
     #[arg(long, value_name = "N", default_value_t = 2_000_000, value_parser = parse_some::<u64>)]

@@ -6,6 +6,7 @@ use clap::Args;
 use host::run::{dead_letter_files, state_path};
 use host::state::{Run, RunStatus, Sqlite, StateStore};
 
+use super::args::OUT;
 use super::print::Out;
 use super::{CliError, Exit, units};
 
@@ -13,7 +14,7 @@ use super::{CliError, Exit, units};
 #[derive(Debug, Args)]
 pub(crate) struct RunsArgs {
     /// Output folder.
-    #[arg(long, value_name = "DIR", default_value = "data")]
+    #[arg(long, value_name = "DIR", default_value = OUT)]
     out: PathBuf,
     /// Print JSON.
     #[arg(long)]

@@ -7,6 +7,7 @@ use host::run::state_path;
 use host::schema::{Change, Field, Fields, Kinds, Schema, Type};
 use host::state::{SchemaVersion, Sqlite, StateStore};
 
+use super::args::OUT;
 use super::colour::Style;
 use super::print::Out;
 use super::{CliError, Exit, units};
@@ -17,7 +18,7 @@ pub(crate) struct SchemaArgs {
     /// The stream; without it, all streams are listed.
     stream: Option<String>,
     /// Output folder.
-    #[arg(long, value_name = "DIR", default_value = "data")]
+    #[arg(long, value_name = "DIR", default_value = OUT)]
     out: PathBuf,
     /// The schema as it was in this version [default: the newest].
     #[arg(long, value_name = "N")]

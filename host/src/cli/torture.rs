@@ -10,7 +10,7 @@ use host::run::{Described, run_folder};
 use host::time::SystemClock;
 use host::torture::{CaseReport, KindReport, Outcome, Score, Torture};
 
-use super::args::{CacheArgs, LimitArgs};
+use super::args::{CacheArgs, LimitArgs, OUT};
 use super::print::{self, Out};
 use super::scratch::Scratch;
 use super::{CliError, Exit, block_on, connectors, runs, units};
@@ -40,7 +40,7 @@ pub(crate) struct TortureArgs {
     #[arg(long, value_name = "RUN")]
     from: Option<String>,
     /// Output folder of the recorded run.
-    #[arg(long, value_name = "DIR", default_value = "data")]
+    #[arg(long, value_name = "DIR", default_value = OUT)]
     out: PathBuf,
     /// Seed of the first case; the others have those that follow.
     #[arg(long, value_name = "N", default_value_t = 1)]

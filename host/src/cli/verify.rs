@@ -7,7 +7,7 @@ use clap::Args;
 use host::event::Observer;
 use host::run::verify;
 
-use super::args::{CacheArgs, LimitArgs, keys};
+use super::args::{CacheArgs, LimitArgs, OUT, keys};
 use super::print::Out;
 use super::progress::{Progress, Style};
 use super::scratch::Scratch;
@@ -17,7 +17,7 @@ use super::{CliError, Exit, runs};
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
     /// Output folder.
-    #[arg(default_value = "data")]
+    #[arg(default_value = OUT)]
     out: PathBuf,
     /// Do not run connectors on their archives; files, page log and bodies are still checked.
     #[arg(long)]

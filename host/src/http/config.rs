@@ -9,6 +9,13 @@ use crate::event::{Observer, Silent};
 use crate::personal::Personal;
 use crate::time::{SystemClock, Time};
 
+/// Longest wait for a budget or a retry, where nothing else is said.
+pub(crate) const MAX_WAIT: Duration = Duration::from_secs(3_600);
+/// Most requests under way.
+pub(crate) const MAX_IN_FLIGHT: usize = 16;
+/// Most bytes of a body.
+pub(crate) const MAX_BODY_BYTES: u64 = 64 << 20;
+
 /// Everything that a client needs.
 #[derive(Clone)]
 pub struct Config {
@@ -71,9 +78,9 @@ impl Config {
             rates: Rates::default(),
             budget_headers: HeaderNames::default(),
             pool: Pool::default(),
-            max_wait: Duration::from_secs(3_600),
-            max_in_flight: 16,
-            max_body_bytes: 64 * 1024 * 1024,
+            max_wait: MAX_WAIT,
+            max_in_flight: MAX_IN_FLIGHT,
+            max_body_bytes: MAX_BODY_BYTES,
             user_agent: concat!("ingest-host/", env!("CARGO_PKG_VERSION")).to_owned(),
             seed: fastrand::u64(..),
             tape: None,

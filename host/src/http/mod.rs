@@ -21,7 +21,7 @@ mod attempt;
 pub mod breaker;
 pub mod budget;
 mod client;
-mod config;
+pub(crate) mod config;
 mod credentials;
 pub mod encoding;
 mod error;

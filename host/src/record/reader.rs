@@ -329,16 +329,14 @@ impl Reader {
         let read = match (&mut column.data, byte(bytes, at)) {
             (Data::Struct(_), b'{') | (Data::List { .. }, b'[') if depth == 0 => Err(Stop::new(at, Cause::Depth)),
             (Data::Struct(group), b'{') => self.object::<S, false>(simd, group, row, bytes, at, depth - 1),
-            (Data::List { offsets, items }, b'[') => match self.array(simd, items, bytes, at, depth - 1) {
-                Ok(end) => match i32::try_from(items.len()) {
-                    Ok(items) => {
-                        offsets.push(items);
-                        Ok(end)
-                    }
-                    Err(_) => Err(Stop::new(at, Cause::Full)),
+            (Data::List { offsets, items }, b'[') => simd.vectorize(
+                #[inline(always)]
+                move || {
+                    let end = self.items(simd, items, bytes, at, depth - 1)?;
+                    offsets.push(i32::try_from(items.len()).map_err(|_| Stop::new(at, Cause::Full))?);
+                    Ok(end)
                 },
-                stopped => stopped,
-            },
+            ),
             _ => return None,
         };
         if read.is_ok() {
@@ -437,21 +435,7 @@ impl Reader {
         Ok(end)
     }
 
-    #[inline(always)]
-    fn array<S: Simd>(
-        &mut self,
-        simd: S,
-        items: &mut Column,
-        bytes: &[u8],
-        start: usize,
-        depth: usize,
-    ) -> Result<usize, Stop> {
-        simd.vectorize(
-            #[inline(always)]
-            move || self.items(simd, items, bytes, start, depth),
-        )
-    }
-
+    /// Reads the items of an array from its bracket; returns the position after it.
     #[inline(always)]
     fn items<S: Simd>(
         &mut self,

@@ -37,6 +37,11 @@ impl Record<'_> {
         Record { cursor: self.cursor.map(|cursor| Cow::Owned(cursor.into_owned())), ..self }
     }
 
+    /// What tells it from others: its key, or its text where it has none.
+    pub(crate) fn edge(&self) -> u64 {
+        self.key.unwrap_or(self.text)
+    }
+
     /// Whether this is the record of which [`Appended::edge`](super::Appended::edge) is known.
     pub(crate) fn is(&self, edge: u64) -> bool {
         self.key == Some(edge) || self.text == edge
@@ -68,7 +73,7 @@ impl Survey {
 
     /// Whether what orders the records is their primary key, so that no two share a place.
     pub(crate) fn is_by_key(&self) -> bool {
-        matches!((&self.cursor, self.primary_key.as_slice()), (Some(cursor), [key]) if cursor.as_slice() == [key.clone()])
+        matches!((self.field(), self.primary_key.as_slice()), (Some(field), [key]) if field == key)
     }
 
     /// Looks at the first record of a page.

@@ -12,7 +12,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::moment::{self, Point, Value};
-use super::verdict::{Finding, Verdict};
+use super::verdict::{Finding, Verdict, plural};
 use crate::record::Record;
 
 /// Records that may come again are remembered beyond the lookback by so much: a watermark may be earlier than the greatest
@@ -72,8 +72,13 @@ impl Entries {
         self.valued -= self.all.remove(&key).map_or(0, |before| before.value.len());
     }
 
-    fn value(&self, kept: &Kept) -> &str {
+    fn text(&self, kept: &Kept) -> &str {
         self.values.get(kept.value.clone()).unwrap_or_default()
+    }
+
+    /// The values of all of them.
+    fn values(&self) -> impl Iterator<Item = Value<'_>> + Clone {
+        self.all.values().map(|kept| Value::again(self.text(kept), kept.point))
     }
 
     /// Forgets those that stand before a place, and the values of those that are gone.
@@ -212,7 +217,7 @@ impl Border {
     pub(crate) fn encode(&mut self) -> Vec<u8> {
         self.prune();
         let mut entries: Vec<(u64, u64, &str)> =
-            self.entries.all.iter().map(|(key, kept)| (*key, kept.text, self.entries.value(kept))).collect();
+            self.entries.all.iter().map(|(key, kept)| (*key, kept.text, self.entries.text(kept))).collect();
         entries.sort_unstable();
         serde_json::to_vec(&entries).unwrap_or_default()
     }
@@ -230,15 +235,14 @@ impl Border {
             );
         }
         // None of them is ever forgotten, so those of the records that came are all here.
-        let values = self.entries.all.values().map(|kept| self.entries.value(kept));
-        let ahead = values.filter(|value| moment::is_later(value, self.now_ms, AHEAD));
-        if let Some(latest) = ahead.clone().max_by(|one, other| moment::compare(one, other)) {
-            let count = match ahead.count() as u64 {
-                1 => "1 record is of the future".to_owned(),
-                count => format!("{count} records are of the future"),
-            };
+        let ahead = self.entries.values().filter(|value| value.is_later(self.now_ms, AHEAD));
+        if let Some(latest) = ahead.clone().max_by(Value::compare) {
+            let count = ahead.count() as u64;
+            let (records, are) = (plural(count, "record"), if count == 1 { "is" } else { "are" });
             finding.note(format!(
-                "{count}, up to {latest}; no watermark is taken from that, so that nothing is hidden until then"
+                "{records} {are} of the future, up to {}; no watermark is taken from that, so that nothing is hidden until \
+                 then",
+                latest.text
             ));
         }
         let returned = returned?;

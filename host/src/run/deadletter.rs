@@ -35,7 +35,7 @@ use crate::capability::output::Emitted;
 use crate::event::printable;
 use crate::json::text;
 use crate::personal::Withheld;
-use crate::record::{self, Appended, Bounds, RecordError, RefusedRecord, Split, Survey, Walker};
+use crate::record::{self, Appended, Bounds, Record, RecordError, RefusedRecord, Split, Survey, Walker};
 use crate::sink::{Sealed, Sink, SinkError};
 use crate::state::Part;
 
@@ -76,7 +76,7 @@ impl Taken {
         if self.refused.is_empty() {
             return self.appended.edge;
         }
-        survey.all(&emitted.page, None).last().map(|record| record.key.unwrap_or(record.text))
+        survey.all(&emitted.page, None).last().map(Record::edge)
     }
 }
 

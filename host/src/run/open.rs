@@ -58,6 +58,27 @@ pub struct Network {
     pub store: Option<Store>,
 }
 
+impl Default for Network {
+    /// What a client has by default ([`http::Config`]), without a grant and without a store.
+    fn default() -> Self {
+        Self {
+            grant: None,
+            allow_hosts: Vec::new(),
+            carrier: None,
+            transport: http::transport::Options::default(),
+            retry: http::retry::Rules::default(),
+            breaker: http::BreakerRules::default(),
+            rates: http::Rates::default(),
+            budget_headers: http::HeaderNames::default(),
+            pool: http::Pool::default(),
+            max_wait: http::config::MAX_WAIT,
+            max_in_flight: http::config::MAX_IN_FLIGHT,
+            max_body_bytes: http::config::MAX_BODY_BYTES,
+            store: None,
+        }
+    }
+}
+
 /// Why a connector could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {

@@ -26,7 +26,7 @@ use crate::auth::Secrets;
 use crate::engine::Engine;
 use crate::event::Observer;
 use crate::personal::Keys;
-use crate::record::Survey;
+use crate::record::{Record, Survey};
 use crate::schema::Schema;
 use crate::sink::{Sealed, Sink, SinkError};
 use crate::state::{
@@ -405,7 +405,7 @@ impl MadeRead {
         let records = survey.all(&emitted.page, emitted.ready.as_ref());
         let values: Vec<_> = records.iter().map(|record| record.cursor.as_deref().map(Value::of)).collect();
         let known = self.border.pass(&records, &values, &emitted.page.leave_out);
-        let edge = records.last().map(|last| last.key.unwrap_or(last.text));
+        let edge = records.last().map(Record::edge);
         let count = known.len() as u64;
         emitted.page.leave_out.extend(known);
         (edge, count)

@@ -26,7 +26,7 @@ use crate::capability::output::Emitted;
 use crate::capability::storage::Committed;
 use crate::event::{Event, Level, Observer};
 use crate::http::archive::{self, Archive};
-use crate::record::{RecordError, RefusedRecord, Survey};
+use crate::record::{Record, RecordError, RefusedRecord, Survey};
 use crate::sink::{Sealed, Sink, SinkError};
 use crate::state::{
     Batch, Commit, PageChecks, PageEntry, Part, PartStatus, ReadEnd, ReadProgress, StateError, StateStore,
@@ -531,7 +531,7 @@ fn survey(setup: &WriterSetup, progress: &mut Progress, emitted: &mut Emitted, c
     let records = setup.survey.all(&emitted.page, emitted.ready.as_ref());
     let values: Vec<_> = records.iter().map(|record| record.cursor.as_deref().map(Value::of)).collect();
     let left_out = &emitted.page.leave_out;
-    checks.edge = records.last().map(|last| last.key.unwrap_or(last.text)).or(checks.edge);
+    checks.edge = records.last().map(Record::edge).or(checks.edge);
     let known = progress.border.pass(&records, &values, left_out);
     let before = progress.log.cursor.take();
     checks.cursor = match &setup.sorted {

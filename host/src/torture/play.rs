@@ -9,7 +9,7 @@ use super::adversary::{Adversary, Stop};
 use super::clock::{CaseClock, FOR_EVER};
 use crate::config::{OnDrift, Sources};
 use crate::event::{Event, Observer};
-use crate::http::{BreakerRules, HeaderNames, Pool, Rates, retry, transport};
+use crate::http::transport;
 use crate::run::recording::SessionNote;
 use crate::run::{Described, Format, Network, Options, PartLimits, Report, RunError, Stop as Never};
 use crate::time::Time;
@@ -118,20 +118,12 @@ impl Stage<'_> {
             parts: PartLimits { rows: self.part_rows, bytes: u64::MAX, age: FOR_EVER, in_step: self.in_step },
             archive: false,
             network: Network {
-                grant: None,
                 allow_hosts: session.allow_hosts.iter().filter_map(|pattern| pattern.parse().ok()).collect(),
                 carrier: Some(transport::Carrier(adversary.clone())),
-                transport: transport::Options::default(),
-                retry: retry::Rules::default(),
-                breaker: BreakerRules::default(),
-                rates: Rates::default(),
-                budget_headers: HeaderNames::default(),
-                pool: Pool::default(),
                 // Nobody waits in earnest.
                 max_wait: Duration::from_secs(30 * 86_400),
-                max_in_flight: 16,
                 max_body_bytes: session.max_body_bytes,
-                store: None,
+                ..Network::default()
             },
         }
     }

@@ -12,7 +12,7 @@ use host::{
     config::{OnDrift, Sources},
     engine::{Engine, cache::Cache, limits::Limits},
     event::{Event, Observer},
-    http::{BreakerRules, HeaderNames, Pool, Rates, retry, transport},
+    http::{Pool, Rates},
     run::{Described, Format, Network, Options, PartLimits, Stop},
     state::SqliteBudgets,
     time::Time,
@@ -192,19 +192,10 @@ impl Side {
             archive: false,
             redact_archive: false,
             network: Network {
-                grant: None,
-                allow_hosts: Vec::new(),
-                carrier: None,
-                transport: transport::Options::default(),
-                retry: retry::Rules::default(),
-                breaker: BreakerRules::default(),
                 rates: self.rates.clone(),
-                budget_headers: HeaderNames::default(),
                 pool: self.pool.clone(),
                 max_wait: self.max_wait,
-                max_in_flight: 16,
-                max_body_bytes: 64 << 20,
-                store: None,
+                ..Network::default()
             },
         }
     }

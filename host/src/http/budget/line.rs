@@ -33,7 +33,8 @@ impl Budgets {
             };
             order.sort_by_key(|index| std::cmp::Reverse(rank(index)));
             // Where a server tells of one key what is left, it will of the others: the first request finds out for all.
-            let tells = buckets.iter().any(|bucket| bucket.shelf.peek(|state| state.is_told(connector, now_ms)));
+            let tells = buckets.len() > 1
+                && buckets.iter().any(|bucket| bucket.shelf.peek(|state| state.is_told(connector, now_ms)));
             let (mut wake, mut goes, mut others) = (None::<(u64, bool, usize)>, false, false);
             for index in order {
                 let Some(bucket) = buckets.get(index) else { continue };

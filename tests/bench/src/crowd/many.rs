@@ -9,7 +9,7 @@ use host::config::Sources;
 use host::engine::Engine;
 use host::engine::limits::Limits;
 use host::event::{Event, Observer};
-use host::http::{BreakerRules, HeaderNames, Pool, Rate, Rates, retry, transport};
+use host::http::{Rate, Rates};
 use host::run::{Described, Format, Network, Options, PartLimits, Report, Stop, Stopper};
 use host::time::SystemClock;
 use serde_json::{Value, json};
@@ -125,27 +125,9 @@ impl Connection {
             parts: PartLimits { age: self.commit, ..PartLimits::default() },
             archive: self.archive,
             redact_archive: false,
-            network: network(self.rate),
+            network: Network { rates: Rates { default: self.rate, ..Rates::default() }, ..Network::default() },
         };
         Ok(host::run::run(described, options, times, stop).await?)
-    }
-}
-
-fn network(rate: Option<Rate>) -> Network {
-    Network {
-        grant: None,
-        allow_hosts: Vec::new(),
-        carrier: None,
-        transport: transport::Options::default(),
-        retry: retry::Rules::default(),
-        breaker: BreakerRules::default(),
-        rates: Rates { default: rate, ..Rates::default() },
-        budget_headers: HeaderNames::default(),
-        pool: Pool::default(),
-        max_wait: Duration::from_secs(3600),
-        max_in_flight: 16,
-        max_body_bytes: 64 << 20,
-        store: None,
     }
 }
 
